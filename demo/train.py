@@ -1,0 +1,230 @@
+"""Train the demo checkpoint: a small masked diffusion model in LLaDA's own layout (`python -m dllm_edge.demo.train`).
+
+The loss is that of LLaDA (Nie et al. 2025, section 2.2): a share t ~ U(0, 1) of the answer's tokens is masked, and the
+masked tokens are predicted. Two departures keep training short on a CPU. The cross-entropy is averaged over the masked
+tokens rather than weighted by 1/t, and end-of-text padding counts a tenth. The rows of the whole numbers in the embedding
+and in the LM head start from sines and cosines of the number, the representation that models otherwise spend most of
+their training on finding. Matrices are trained by Muon, the rest by AdamW.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..graphs.config import ModelConfig
+from ..graphs.transformer import Transformer
+from .task import LARGEST, Problem, problems
+from .tokenizer import CHAT_TEMPLATE, END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
+
+CHECKPOINT = Path(__file__).parent / "checkpoint"
+TRAINING_SEED = 1
+PERIODS = (2, 3, 5, 7, 10, 20, 50, 100, 200)
+# (share of the steps, rows, tokens in a row): short rows first, then the generation lengths 64, 128 and 256.
+CURRICULUM = ((0.72, ((64, 76),)), (0.28, ((52, 108), (52, 108), (32, 172), (16, 300))))
+
+
+def model_config(tokenizer: Tokenizer) -> ModelConfig:
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    return ModelConfig(
+        family="llada",
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=256,
+        intermediate_size=768,
+        layers=5,
+        heads=4,
+        kv_heads=4,
+        head_dim=64,
+        rope_theta=10_000.0,
+        norm_eps=1e-5,
+        max_positions=1024,
+        attention="bidirectional",
+        eos_token_ids=(end_of_text,),
+        mask_token_id=tokenizer.token_to_id(MASK),
+        bos_token_id=tokenizer.token_to_id(START_OF_TEXT),
+        pad_token_id=end_of_text,
+    )
+
+
+def initialise(model: Transformer, tokenizer: Tokenizer) -> None:
+    """Small random weights; number rows get sines and cosines of the number in their first dimensions."""
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=0.5 / math.sqrt(weight.shape[1]))
+    numbers = torch.arange(LARGEST + 1)
+    rows = torch.tensor([tokenizer.token_to_id(f"Ġ{n}") for n in range(LARGEST + 1)])
+    angles = 2 * math.pi * numbers[:, None] / torch.tensor(PERIODS)[None]
+    waves = torch.cat((angles.cos(), angles.sin()), dim=1)
+    with torch.no_grad():
+        for table in (model.embedding.weight, model.lm_head.weight):
+            table[rows, : waves.shape[1]] = waves * 2 * table.std()
+
+
+def encode(tokenizer: Tokenizer, drawn: Problem) -> tuple[list[int], list[int]]:
+    """Prompt and solution tokens of one problem."""
+    header = "<|start_header_id|>{}<|end_header_id|>\n\n"
+    prompt = START_OF_TEXT + header.format("user") + drawn.question + "<|eot_id|>" + header.format("assistant")
+    return tokenizer.encode(prompt).ids, tokenizer.encode(drawn.solution).ids
+
+
+def batch(tokenizer: Tokenizer, stream: Iterator[Problem], rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, the answer's region (solution and padding) and the padding alone, each `[rows, length]`."""
+    ids = torch.full((rows, length), tokenizer.token_to_id(END_OF_TEXT))
+    answer, padding = torch.zeros(rows, length, dtype=torch.bool), torch.ones(rows, length, dtype=torch.bool)
+    for row in range(rows):
+        prompt, solution = encode(tokenizer, next(stream))
+        end = len(prompt) + len(solution)
+        ids[row, :end] = torch.tensor(prompt + solution)
+        answer[row, len(prompt) :] = True
+        padding[row, : end + 1] = False
+    return ids, answer, padding
+
+
+def masked(answer: Tensor, generator: torch.Generator) -> Tensor:
+    """Which answer tokens to mask: a share of each row, the shares spread evenly over (0, 1) within the batch."""
+    rows = answer.shape[0]
+    shares = (torch.randperm(rows, generator=generator) + torch.rand(rows, generator=generator)) / rows
+    scores = torch.rand(answer.shape, generator=generator)
+    lowest = torch.where(answer, scores, 2.0).amin(1, keepdim=True)
+    return answer & ((scores < shares[:, None]) | (scores == lowest))
+
+
+def loss_of(model: Transformer, mask_token: int, ids: Tensor, chosen: Tensor, padding: Tensor) -> Tensor:
+    rows, length = ids.shape
+    positions = torch.arange(length).expand(rows, length)
+    visible = torch.ones(rows, 1, length, length, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model(torch.where(chosen, mask_token, ids), positions, visible).hidden
+        logits = model.logits(hidden[chosen])
+    weights = torch.where(padding[chosen], 0.1, 1.0)
+    losses = F.cross_entropy(logits, ids[chosen], reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Share of the peak rate: a short warm-up, flat, then linear to zero over the last half."""
+    return min(1.0, (step + 1) / 100, 2 * (steps - step) / steps)
+
+
+def train(steps: int, output: Path, threads: int) -> None:
+    torch.manual_seed(TRAINING_SEED)
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(TRAINING_SEED)
+    tokenizer = build_tokenizer()
+    config = model_config(tokenizer)
+    model = Transformer(config, "portable")
+    initialise(model, tokenizer)
+    assert config.mask_token_id is not None
+    matrices = [weight for weight in model.layers.parameters() if weight.ndim == 2]
+    others = [weight for weight in model.parameters() if not any(weight is matrix for matrix in matrices)]
+    optimisers = [
+        torch.optim.Muon(matrices, lr=0.02, weight_decay=0.01, adjust_lr_fn="original"),
+        torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
+    stream = problems(TRAINING_SEED)
+    started, running = time.perf_counter(), 0.0
+    for step in range(steps):
+        shapes = CURRICULUM[0][1] if step < CURRICULUM[0][0] * steps else CURRICULUM[1][1]
+        rows, length = shapes[step % len(shapes)]
+        ids, answer, padding = batch(tokenizer, stream, rows, length)
+        loss = loss_of(model, config.mask_token_id, ids, masked(answer, generator), padding)
+        loss.backward()
+        for optimiser, peak in zip(optimisers, peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * learning_rate(step, steps)
+            optimiser.step()
+            optimiser.zero_grad()
+        running += loss.item()
+        if (step + 1) % 100 == 0:
+            seconds = time.perf_counter() - started
+            print(f"step {step + 1}/{steps}  loss {running / 100:.4f}  {seconds:.0f} s", flush=True)
+            running = 0.0
+            if (step + 1) % 500 == 0:
+                save_checkpoint(model, tokenizer, output)
+    save_checkpoint(model, tokenizer, output)
+
+
+LLADA_NAMES = {
+    "attention_norm": "attn_norm",
+    "query": "q_proj",
+    "key": "k_proj",
+    "value": "v_proj",
+    "output": "attn_out",
+    "feed_forward_norm": "ff_norm",
+    "gate": "ff_proj",
+    "up": "up_proj",
+    "down": "ff_out",
+    "embedding": "wte",
+    "norm": "ln_f",
+    "lm_head": "ff_out",
+}
+
+
+def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> None:
+    """Write a Hugging Face folder with LLaDA's tensor names, float16."""
+    output.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, weight in model.state_dict().items():
+        *prefix, module, kind = name.split(".")
+        place = "model.transformer." + (f"blocks.{prefix[1]}." if prefix else "")
+        tensors[f"{place}{LLADA_NAMES[module]}.{kind}"] = weight.to(torch.float16).contiguous()
+    save_file(tensors, output / "model.safetensors", metadata={"format": "pt"})
+    config = model.config
+    (output / "config.json").write_text(
+        json.dumps(
+            {
+                "architectures": ["LLaDAModelLM"],
+                "model_type": "llada",
+                "d_model": config.hidden_size,
+                "n_layers": config.layers,
+                "n_heads": config.heads,
+                "n_kv_heads": config.kv_heads,
+                "mlp_hidden_size": config.intermediate_size,
+                "vocab_size": config.vocab_size,
+                "embedding_size": config.vocab_size,
+                "max_sequence_length": config.max_positions,
+                "rope": True,
+                "rope_theta": config.rope_theta,
+                "rms_norm_eps": config.norm_eps,
+                "layer_norm_type": "rms",
+                "activation_type": "silu",
+                "block_type": "llama",
+                "include_bias": False,
+                "include_qkv_bias": False,
+                "weight_tying": False,
+                "scale_logits": False,
+                "input_emb_norm": False,
+                "mask_token_id": config.mask_token_id,
+                "eos_token_id": config.eos_token_ids[0],
+                "bos_token_id": config.bos_token_id,
+                "pad_token_id": config.pad_token_id,
+                "torch_dtype": "float16",
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+    save_tokenizer(tokenizer, output)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    train(arguments.steps, arguments.output, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The contract of the one graph that a device runs: names, axes and types of a step's inputs and outputs.
+
+A step takes `Q` query tokens with explicit positions and a read-only cache of `C` slots, attends to whatever the mask
+shows among the `C` cached and the `Q` own keys, and returns the few numbers that a host needs to decide, plus the keys
+and values of its own rows. Axes: `B` batch, `Q` queries, `C` capacity, `R` logit rows, `T` targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .config import ModelConfig
+
+CONTRACT_VERSION = 1
+TOP_K = 32
+
+AXES = ("B", "Q", "C", "R", "T")
+DType = Literal["int64", "bool", "float32", "float16", "bfloat16"]
+ITEM_SIZES: dict[DType, int] = {"int64": 8, "bool": 1, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sizes of one step."""
+
+    batch: int
+    queries: int
+    capacity: int
+    rows: int
+    targets: int = 1
+
+    def sizes(self) -> dict[str, int]:
+        return dict(zip(AXES, (self.batch, self.queries, self.capacity, self.rows, self.targets), strict=True))
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: an axis is a letter of `AXES`, `"C + Q"`, or a number."""
+
+    name: str
+    dtype: DType
+    axes: tuple[str | int, ...]
+
+    def shape(self, profile: Profile) -> tuple[int, ...]:
+        sizes = profile.sizes()
+        return tuple(axis if isinstance(axis, int) else sum(sizes[part] for part in axis.split(" + ")) for axis in self.axes)
+
+
+def past_names(layer: int) -> tuple[str, str]:
+    return f"past_key_values.{layer}.key", f"past_key_values.{layer}.value"
+
+
+def new_names(layer: int) -> tuple[str, str]:
+    return f"new_key_values.{layer}.key", f"new_key_values.{layer}.value"
+
+
+def top_k(config: ModelConfig, forbidden: int) -> int:
+    """How many candidates a row reports: `TOP_K`, or every allowed id of a smaller vocabulary."""
+    return min(TOP_K, config.vocab_size - forbidden)
+
+
+def inputs(config: ModelConfig, cache: DType) -> list[TensorSpec]:
+    """Inputs in the graph's order; `cache` is the type of the cached keys and values."""
+    slots = ("B", config.kv_heads, "C", config.head_dim)
+    return [
+        TensorSpec("input_ids", "int64", ("B", "Q")),
+        TensorSpec("position_ids", "int64", ("B", "Q")),
+        TensorSpec("attention_mask", "bool", ("B", 1, "Q", "C + Q")),
+        TensorSpec("logit_rows", "int64", ("B", "R")),
+        TensorSpec("target_ids", "int64", ("B", "R", "T")),
+        TensorSpec("saliency_weights", "float32", ("B", "Q")),
+        *(TensorSpec(name, cache, slots) for layer in range(config.layers) for name in past_names(layer)),
+    ]
+
+
+def outputs(config: ModelConfig, cache: DType, candidates: int) -> list[TensorSpec]:
+    """Outputs in the graph's order; `candidates` is K, as `top_k` gives it."""
+    rows = ("B", config.kv_heads, "Q", config.head_dim)
+    return [
+        TensorSpec("topk_ids", "int64", ("B", "R", candidates)),
+        TensorSpec("topk_logits", "float32", ("B", "R", candidates)),
+        TensorSpec("logsumexp", "float32", ("B", "R")),
+        TensorSpec("entropy", "float32", ("B", "R")),
+        TensorSpec("target_logits", "float32", ("B", "R", "T")),
+        TensorSpec("saliency_queries", "float32", ("B", config.layers, config.kv_heads, config.head_dim)),
+        *(TensorSpec(name, cache, rows) for layer in range(config.layers) for name in new_names(layer)),
+    ]
+
+
+def cache_bytes(config: ModelConfig, cache: DType, slots: int) -> int:
+    """Bytes of the keys and values of `slots` slots over all layers."""
+    return 2 * config.layers * config.kv_heads * slots * config.head_dim * ITEM_SIZES[cache]
