@@ -269,7 +269,8 @@ def write_tiny(
     """Write a random checkpoint of one of `FAMILIES` into `folder` (made where missing) and return `folder`.
 
     3 layers, hidden 64, intermediate 96, 4 heads of 16 (sdar, qwen3: 32), 2 key heads (LLaDA: 4), vocabulary 288, of which
-    the tokenizer defines the first `DEFINED[layout_of(family)]`. `dtype` is float32, float16 or bfloat16; `change` edits the config.
+    the tokenizer defines the first `DEFINED[layout_of(family)]`. `dtype` is float32, float16 or bfloat16; `change` edits the
+    config before it is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,101 @@
+"""Reading a Hugging Face `config.json` with errors that name the key, its value and what is supported."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DllmEdgeError
+
+
+@dataclass(frozen=True)
+class ConfigKeys:
+    """Typed access to the keys of a `config.json`. A key that is null reads as one that is absent."""
+
+    data: Mapping[str, Any]
+
+    def unsupported(self, key: str, supported: str) -> DllmEdgeError:
+        return DllmEdgeError(f"config.json: {key} is {json.dumps(self.data.get(key))}; supported: {supported}")
+
+    def value(self, key: str, kinds: tuple[type, ...], kind: str, default: Any = None) -> Any:
+        value = self.data.get(key)
+        if value is None:
+            value = default
+        if value is None:
+            raise DllmEdgeError(f"config.json: {key} is missing; it must be {kind}")
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise DllmEdgeError(f"config.json: {key} is {json.dumps(value)}; it must be {kind}")
+        return value
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        return int(self.value(key, (int,), "a whole number", default))
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        number = float(self.value(key, (int, float), "a number above 0", default))
+        if not (math.isfinite(number) and number > 0):
+            raise DllmEdgeError(f"config.json: {key} is {number}; it must be a number above 0")
+        return number
+
+    def flag(self, key: str) -> bool:
+        return bool(self.value(key, (bool,), "true or false", False))
+
+    def token(self, key: str) -> int | None:
+        """A token id, or None where the key is absent, null or negative (some configs write -1 for none)."""
+        token = self.integer(key, -1)
+        return token if token >= 0 else None
+
+    def tokens(self, key: str) -> tuple[int, ...]:
+        """Token ids of a key that holds one id or a list of them; empty where it is absent or null."""
+        found = self.data.get(key)
+        ids = found if isinstance(found, list) else [] if found is None else [found]
+        if any(isinstance(token, bool) or not isinstance(token, int) for token in ids):
+            raise DllmEdgeError(f"config.json: {key} is {json.dumps(found)}; it must be a token id or a list of them")
+        return tuple(token for token in ids if token >= 0)
+
+    def only(self, key: str, *supported: Any) -> None:
+        """Refuse a value of `key` other than `supported`; an absent key passes."""
+        value = self.data.get(key)
+        # 1 == True and 0 == False in Python, but a config that says 1 for a flag is not one we know.
+        if value is not None and not any(value == known and type(value) is type(known) for known in supported):
+            raise self.unsupported(key, " or ".join(json.dumps(known) for known in supported))
+
+    def rope_theta(self) -> float:
+        """The rotary base from `rope_parameters` (transformers 5) or `rope_theta`; refuses scaled and partial rotation."""
+        theta = self.data.get("rope_theta")
+        for key in ("rope_scaling", "rope_parameters"):
+            rope = self.value(key, (dict,), "an object", {})
+            if rope.get("rope_type", rope.get("type", "default")) != "default" or "mrope_section" in rope:
+                raise self.unsupported(key, 'null or type "default"')
+            if any(isinstance(value, dict) for value in rope.values()):
+                raise self.unsupported(key, "one entry for all layers")
+            if rope.get("partial_rotary_factor") not in (None, 1):
+                raise self.unsupported(key, "partial_rotary_factor 1 (rotation of the whole head)")
+            theta = theta if rope.get("rope_theta") is None else rope["rope_theta"]
+        if self.data.get("partial_rotary_factor") not in (None, 1):
+            raise self.unsupported("partial_rotary_factor", "1 (rotation of the whole head)")
+        return ConfigKeys({"rope_theta": theta}).positive("rope_theta", 10_000.0)
+
+    def mask_token(self, known: int, vocabularies: tuple[int, ...], vocabulary: int) -> int:
+        """`mask_token_id`, or where it is absent the family's `known` one if `vocabulary` is a size that has it."""
+        token = self.token("mask_token_id")
+        if token is None and vocabulary in vocabularies:
+            token = known
+        if token is None:
+            sizes = " or ".join(map(str, vocabularies))
+            raise DllmEdgeError(
+                f"config.json: mask_token_id is missing, and the id {known} is only known for a vocabulary of {sizes} "
+                f"(here {vocabulary}): add mask_token_id to config.json"
+            )
+        return token
+
+    def stop_tokens(self, known: tuple[int, ...], vocabularies: tuple[int, ...], vocabulary: int) -> tuple[int, ...]:
+        """`eos_token_id`, its own first, and for the family's own vocabularies the `known` ends of text and turn."""
+        tokens = self.tokens("eos_token_id") + (known if vocabulary in vocabularies else ())
+        if not tokens:
+            raise DllmEdgeError("config.json: eos_token_id is missing: add the id of the end-of-text token")
+        if outside := [token for token in tokens if token >= vocabulary]:
+            raise DllmEdgeError(f"config.json: eos_token_id {outside[0]} lies outside the vocabulary of {vocabulary}")
+        return tuple(dict.fromkeys(tokens))

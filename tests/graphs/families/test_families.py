@@ -1,0 +1,127 @@
+"""The look-up, and what holds for every family."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.graphs.families import FAMILIES, canonical_shapes, default_dtype, family_of, float16_warning
+from dllm_edge.graphs.transformer import Transformer
+
+from ... import tiny
+
+BIASES = {"query_key_value_bias": True, "output_bias": True, "feed_forward_bias": True}
+
+
+@pytest.mark.parametrize("tie", [False, True])
+@pytest.mark.parametrize("name", tiny.FAMILIES)
+def test_names_and_shapes_are_the_real_layouts(name: str, tie: bool) -> None:
+    data = tiny.config_json(name, tie=tie)
+    family = family_of(data)
+    config = family.config(data)
+    shapes = canonical_shapes(config)
+    ours = {stored: shapes[canonical] for canonical, stored in family.tensor_names(config).items()}
+    assert ours == dict(tiny.tensor_shapes(name, tie))
+    assert config.tie_embeddings is tie
+    assert FAMILIES[config.family] is family
+
+
+@pytest.mark.parametrize("changes", [{}, BIASES, {"query_key_norm": True, "tie_embeddings": True}])
+def test_canonical_shapes_are_those_of_the_module(changes: dict[str, Any]) -> None:
+    data = tiny.config_json("llama")
+    config = replace(family_of(data).config(data), **changes)
+    assert canonical_shapes(config) == {name: tuple(weight.shape) for name, weight in Transformer(config).state_dict().items()}
+
+
+@pytest.mark.parametrize("name", tiny.DIFFUSION_FAMILIES)
+def test_diffusion_families_have_a_mask_token_and_defaults(name: str) -> None:
+    data = tiny.config_json(name)
+    family = family_of(data)
+    config = family.config(data)
+    assert config.mask_token_id == data["mask_token_id"]
+    assert {"block_length", "unmask", "confidence"} <= family.decoding_defaults(config).keys()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"model_type": "mamba"}, r"model_type 'mamba' is not supported; known: llada, Dream, Fast_dLLM_Qwen, qwen2, sdar, "),
+        ({}, r"model_type None is not supported; known: llada"),
+        ({"model_type": "llada", "architectures": ["LLaDAMoEModelLM"]}, r"LLaDAMoEModelLM is a mixture .* not supported yet"),
+        ({"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]}, r"LLaDA2MoeModelLM is a mixture"),
+    ],
+)
+def test_unknown_families(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(DllmEdgeError, match=message):
+        family_of(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_experts": 64}, "num_experts is 64; supported: dense models only"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantization_config is set; .* use the original checkpoint"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 'rope_scaling is {"rope_type": "yarn".*; supported: null'),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rope_parameters is .*llama3"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "rope_parameters is .*one entry for all layers"),
+        ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "rope_parameters is .*whole head"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5; supported: 1"),
+        ({"rope_scaling": {"type": "default", "mrope_section": [1]}}, "rope_scaling is .*mrope_section"),
+        ({"rope_scaling": 2}, "rope_scaling is 2; it must be an object"),
+        ({"hidden_size": None}, "hidden_size is missing; it must be a whole number"),
+        ({"hidden_size": "64"}, 'hidden_size is "64"; it must be a whole number'),
+        ({"hidden_size": True}, "hidden_size is true; it must be a whole number"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps is 0.0; it must be a number above 0"),
+        ({"rope_parameters": {"rope_theta": float("nan")}}, "rope_theta is nan; it must be a number above 0"),
+        ({"tie_word_embeddings": "yes"}, 'tie_word_embeddings is "yes"; it must be true or false'),
+        ({"eos_token_id": None}, "eos_token_id is missing"),
+        ({"eos_token_id": "</s>"}, 'eos_token_id is "</s>"; it must be a token id or a list'),
+        ({"eos_token_id": [1, 900]}, "eos_token_id 900 lies outside the vocabulary of 288"),
+        ({"num_attention_heads": 0}, "heads is 0; it must be at least 1"),
+        ({"num_attention_heads": 3}, "3 heads do not divide into 2 key heads"),
+    ],
+)
+def test_refuses_keys_by_name(change: dict[str, Any], message: str) -> None:
+    data = tiny.config_json("llama") | change
+    with pytest.raises(DllmEdgeError, match=message) as caught:
+        family_of(data).config(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_harmless_forms_are_read() -> None:
+    change = {"rope_scaling": {"type": "default"}, "partial_rotary_factor": 1.0, "eos_token_id": [7, 9], "pad_token_id": -1}
+    config = FAMILIES["llama"].config(tiny.config_json("llama") | change)
+    assert config.eos_token_ids == (7, 9)
+    assert config.pad_token_id is None
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "default"),
+    [
+        ("llada", "float16", "float16"),
+        ("qwen3", "float16", "float16"),
+        ("dream", "float16", "bfloat16"),
+        ("qwen2", "float16", "bfloat16"),
+        ("qwen2", "bfloat16", "bfloat16"),
+        ("dream", "float32", "float32"),
+    ],
+)
+def test_default_dtype(name: str, stored: str, default: str) -> None:
+    assert default_dtype(FAMILIES[name], stored) == default
+
+
+def test_float16_is_warned_of_where_it_may_overflow() -> None:
+    assert "bfloat16 is the safe choice" in (float16_warning(FAMILIES["dream"], "float16") or "")
+    assert float16_warning(FAMILIES["dream"], "bfloat16") is None
+    assert float16_warning(FAMILIES["llada"], "float16") is None
+
+
+def test_no_torch_in_the_families() -> None:
+    folder = Path(tiny.__file__).parent.parent / "graphs" / "families"
+    files = sorted(folder.glob("*.py"))
+    assert len(files) > 5
+    assert not [file for file in files if "torch" in file.read_text(encoding="utf-8")]
