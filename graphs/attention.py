@@ -12,10 +12,14 @@ from torch.nn import functional as F
 Flavour = Literal["fused", "portable"]
 
 
-def rotary_tables(position_ids: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+def rotary_frequencies(head_dim: int, theta: float) -> Tensor:
+    """Angle per position of each pair, `[head_dim / 2]` float32."""
+    return 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim)
+
+
+def rotary_tables(position_ids: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines, each `[B, 1, Q, head_dim]` float32, for positions `[B, Q]` int64."""
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-    angles = position_ids.to(torch.float32)[:, None, :, None] * (1.0 / theta**exponents)
+    angles = position_ids.to(torch.float32)[:, None, :, None] * frequencies.to(position_ids.device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 

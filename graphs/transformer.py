@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import Flavour, attend, rotary_tables, rotate
+from .attention import Flavour, attend, rotary_frequencies, rotary_tables, rotate
 from .config import ModelConfig
 
 
@@ -109,6 +109,8 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, flavour: Flavour = "fused", compute: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.compute = config, compute
+        # No buffer: those follow `.to(dtype)`, and float16 frequencies turn positions into noise.
+        self.frequencies = rotary_frequencies(config.head_dim, config.rope_theta)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, flavour) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, flavour)
@@ -122,7 +124,7 @@ class Transformer(nn.Module):
 
         `mask` is `[B, 1, Q, C + Q]` bool, true = visible: first the `C` slots of `past`, then the step's own rows.
         """
-        rotary = rotary_tables(position_ids, self.config.head_dim, self.config.rope_theta)
+        rotary = rotary_tables(position_ids, self.frequencies)
         residual = self.embedding(input_ids).to(torch.float32)
         states = HiddenStates(residual, [], [])
         for index, layer in enumerate(self.layers):

@@ -1,0 +1,148 @@
+"""Checkpoint to bundle: everything is written beside its place and moved there at the end."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ..graphs.attention import Flavour
+from ..graphs.contract import DType, top_k
+from ..graphs.errors import DllmEdgeError
+from ..graphs.families import default_dtype
+from ..runtime.bundle import DECODING, Bundle, remember, sha256_of
+from ..runtime.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from .checkpoint import Checkpoint
+from .json_file import read_object
+from .onnx import StepGraph, write_step
+from .staging import check_space, staged
+from .tokenizer import tokenizer_of, undefined_ids
+from .trace import OPSETS
+from .weights import Weights, link_weights, weight_bytes, write_weights
+
+FLOAT32: DType = "float32"
+DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
+FLAVOURS: dict[str, tuple[Flavour, ...]] = {"both": ("fused", "portable"), "fused": ("fused",), "portable": ("portable",)}
+# Room for graphs and tokenizer beside the weights.
+MARGIN = 64 << 20
+TOOLS = ("dllm-edge", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "tokenizers")
+# Stage ("weights", "graphs"), and the fraction of it that is done.
+Progress = Callable[[str, float], None]
+
+
+def export_bundle(
+    checkpoint_folder: Path,
+    bundle_path: Path,
+    *,
+    flavour: str = "both",
+    dtype: str = "auto",
+    lora: Path | None = None,
+    link: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Export a Hugging Face folder to a new bundle and open it.
+
+    `flavour` is `both`, `fused` or `portable`; `dtype` is what weights are stored and graphs compute in: `auto`, `float32`,
+    `float16` or `bfloat16`; `lora` is a PEFT adapter's folder, merged; `link` hard-links the checkpoint's files instead of
+    writing the weights again; `overwrite` replaces a bundle that is there, once the new one is complete.
+
+    Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the place; nothing is left behind then.
+    """
+    tell = progress or (lambda _stage, _fraction: None)
+    if flavour not in FLAVOURS:
+        raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
+    checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
+    stored = _dtype(dtype, checkpoint)
+    tokenizer, template = tokenizer_of(Path(checkpoint_folder))
+    with staged(Path(bundle_path), overwrite) as folder:
+        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint, stored)))
+        write = link_weights if link else write_weights
+        weights = write(checkpoint, folder, stored, lambda fraction: tell("weights", fraction))
+        _write_side_files(checkpoint, folder, tokenizer, template)
+        forbidden = _forbidden(checkpoint, tokenizer)
+        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored, weights, tell)
+        manifest = Manifest(
+            family=checkpoint.family.name,
+            config=checkpoint.config,
+            forbidden=forbidden,
+            candidates=top_k(checkpoint.config, len(forbidden)),
+            stored=stored,
+            compute=stored,
+            graphs={"step": graphs},
+            tools={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
+            files=weights.files | _records(folder),
+        )
+        (folder / "reports").mkdir()
+        (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+        for name, record in weights.files.items():
+            remember((folder / name).stat(), record.sha256)
+    return Bundle.open(Path(bundle_path))
+
+
+def _dtype(dtype: str, checkpoint: Checkpoint) -> DType:
+    if dtype == "auto":
+        dtype = default_dtype(checkpoint.family, checkpoint.dtype)
+    for known in DTYPES:
+        if dtype == known:
+            return known
+    raise DllmEdgeError(f"unknown dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")
+
+
+def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
+    mask = checkpoint.config.mask_token_id
+    return tuple(sorted({*undefined_ids(tokenizer, checkpoint.config), *(() if mask is None else (mask,))}))
+
+
+def _write_graphs(
+    checkpoint: Checkpoint,
+    folder: Path,
+    forbidden: tuple[int, ...],
+    flavours: tuple[Flavour, ...],
+    stored: DType,
+    weights: Weights,
+    tell: Progress,
+) -> list[GraphFile]:
+    """A graph of each flavour, and its float32-compute twin where it computes in another type itself."""
+    wanted = [(flavour, compute) for flavour in flavours for compute in dict.fromkeys((stored, FLOAT32))]
+    graphs = []
+    for index, (flavour, compute) in enumerate(wanted):
+        tell("graphs", index / len(wanted))
+        file = graph_file(flavour, compute if compute != stored else None)
+        write_step(folder / file, StepGraph(checkpoint.config, forbidden, flavour, stored, compute), weights.places)
+        graphs.append(GraphFile(file, flavour, compute, OPSETS[flavour]))
+    tell("graphs", 1.0)
+    return graphs
+
+
+def graph_file(flavour: Flavour, twin: DType | None = None) -> str:
+    """`step.onnx`, `step.portable.onnx`, and with `.float32` for the twin that computes in it."""
+    return ".".join(["step", *(["portable"] if flavour == "portable" else []), *([twin] if twin else []), "onnx"])
+
+
+def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer, template: str | None) -> None:
+    tokenizer.save(str(folder / "tokenizer.json"))
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (folder / DECODING).write_text(json.dumps(_decoding(checkpoint), indent=1) + "\n", encoding="utf-8")
+
+
+def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The family's settings, overlaid by those of a `decoding.json` in the checkpoint's folder."""
+    own = read_object(checkpoint.folder / DECODING) if (checkpoint.folder / DECODING).is_file() else {}
+    defaults, systems = own.get("defaults", {}), own.get("systems", {})
+    if not all(isinstance(part, dict) for part in (defaults, systems, *systems.values())) or set(own) - {"defaults", "systems"}:
+        raise DllmEdgeError(
+            f"{checkpoint.folder / DECODING}: should hold two objects, defaults (setting: value) and systems (name: settings)"
+        )
+    return {"defaults": checkpoint.family.decoding_defaults(checkpoint.config) | defaults, "systems": systems}
+
+
+def _records(folder: Path) -> dict[str, FileRecord]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {path.name: FileRecord(sha256_of(path), path.stat().st_size) for path in files}
