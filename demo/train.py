@@ -219,7 +219,7 @@ def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--output", type=Path, default=CHECKPOINT)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

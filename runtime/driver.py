@@ -1,0 +1,150 @@
+"""The driver: runs the coroutines of decoding systems on an engine; batches, events, traces, cancelling and limits live here.
+
+In each tick every sequence that wants a refresh gets it, one by one at batch 1, straight into its own lane of the cache;
+then one batched step runs over all sequences that want the same sizes, the largest group first, none starved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from ..graphs.contract import Profile
+from .batch import fill, fill_padding, result_of
+from .engines.base import Engine, Lanes, StepOutputs
+from .pools import Pools
+from .request import Committed, Finished, Request, Sequence
+from .steps import Answer, CacheOperation, Saliency, Select, Step, Store
+from .trace import StepTrace
+
+PATIENCE = 4
+"""Ticks after which a waiting group goes before larger ones."""
+
+
+class Driver:
+    """Runs requests on one engine, at most `max_batch` at a time."""
+
+    def __init__(self, engine: Engine, max_batch: int = 8) -> None:
+        self.engine, self.max_batch = engine, max_batch
+        self.steady_cache_bytes = self.peak_cache_bytes = 0
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Committed | Finished]:
+        """Decode all requests; events come as they happen. Closing the iterator abandons what is under way."""
+        waiting = deque(requests)
+        pools = Pools(self.engine, list(waiting), self.max_batch)
+        self.steady_cache_bytes = self.peak_cache_bytes = pools.nbytes
+        active: list[Sequence] = []
+        try:
+            while waiting or active:
+                while waiting and len(active) < self.max_batch:
+                    active.append(pools.admit(waiting.popleft()))
+                for sequence in active:
+                    yield from self._refresh(sequence)
+                if group := self._group(active):
+                    yield from self._run(group)
+                for sequence in [sequence for sequence in active if sequence.over]:
+                    active.remove(sequence)
+                    pools.release(sequence)
+                    yield self._finish(sequence)
+        finally:
+            for sequence in active:
+                sequence.coroutine.close()
+
+    def _refresh(self, sequence: Sequence) -> Iterator[Committed]:
+        """Run the pending refresh, if that is what the sequence wants, and the cache operations that follow."""
+        step = sequence.pending
+        if not isinstance(step, Step) or step.kind != "refresh" or sequence.over:
+            return
+        if step.staging:
+            cache = self.engine.allocate(1, sequence.width)
+            sequence.staging = Lanes(cache, 0, 1)
+            self.peak_cache_bytes = max(self.peak_cache_bytes, self.steady_cache_bytes + cache.nbytes)
+        yield from self._run([sequence], bind=sequence.staging or sequence.lane)
+        sequence.staging = None
+
+    def _group(self, active: list[Sequence]) -> list[Sequence]:
+        """The sequences of the next batched step: neighbours in one cache, or any without a cache."""
+        groups: dict[tuple[object, ...], list[Sequence]] = {}
+        for sequence in active:
+            step = sequence.pending
+            if isinstance(step, Step) and step.kind != "refresh" and not sequence.over:
+                profile = sequence.profile()
+                place = id(sequence.lane.cache) if profile.capacity and sequence.lane else 0
+                groups.setdefault((profile, place, step.keep_rows), []).append(sequence)
+        if not groups:
+            return []
+        group = max(groups.values(), key=lambda group: (max(s.waited for s in group) >= PATIENCE, len(group)))
+        for sequence in active:
+            sequence.waited = 0 if sequence in group else sequence.waited + 1
+        return group
+
+    def _run(self, group: list[Sequence], bind: Lanes | None = None) -> Iterator[Committed]:
+        """One forward for the group, their answers, and the cache operations that they then ask for."""
+        wanted = group[0].profile()
+        lanes = [sequence.lane.first for sequence in group if sequence.lane] if wanted.capacity else list(range(len(group)))
+        first, count = min(lanes), max(lanes) - min(lanes) + 1
+        cache = Lanes(group[0].lane.cache, first, count) if wanted.capacity and group[0].lane else None
+        profile = self.engine.profile(Profile(count, wanted.queries, wanted.capacity, wanted.rows, wanted.targets))
+        inputs = self.engine.inputs(profile)
+        places = [lane - first for lane in lanes]
+        for row in set(range(profile.batch)) - set(places):
+            fill_padding(inputs, row, profile)
+        for sequence, row in zip(group, places, strict=True):
+            assert isinstance(sequence.pending, Step)
+            fill(inputs, row, sequence.pending, profile)
+        started = time.perf_counter()
+        keep_rows = any(isinstance(s.pending, Step) and s.pending.keep_rows for s in group)
+        outputs = self.engine.run(profile, cache, bind, keep_rows)
+        seconds = (time.perf_counter() - started) / len(group)
+        for sequence, row in zip(group, places, strict=True):
+            yield from self._receive(sequence, outputs, row, seconds, len(group))
+
+    def _receive(
+        self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int
+    ) -> Iterator[Committed]:
+        step, canvas = sequence.pending, sequence.request.canvas
+        assert isinstance(step, Step)
+        result = result_of(step, outputs, row)
+        sequence.forwards += 1
+        sequence.refresh_forwards += step.kind == "refresh"
+        sequence.engine_seconds += seconds
+        if step.saliency_weights is not None:
+            sequence.saliency_queries = outputs.saliency_queries[row].copy()
+        before = len(canvas.commits)
+        sequence.answer(result)
+        while isinstance(sequence.pending, CacheOperation):
+            started = time.perf_counter()
+            answer = self._operate(sequence, sequence.pending, row)
+            sequence.engine_seconds += time.perf_counter() - started
+            sequence.answer(answer)
+        commits = canvas.commits[before:]
+        if sequence.request.trace:
+            sequence.trace.append(StepTrace.of(sequence.forwards, batch, result, commits, seconds))
+        for commit in commits:
+            yield Committed(sequence.request, sequence.forwards, commit)
+
+    def _operate(self, sequence: Sequence, operation: CacheOperation, row: int) -> Answer:
+        lane = sequence.lane
+        assert lane is not None
+        if isinstance(operation, Saliency):
+            assert sequence.saliency_queries is not None
+            return self.engine.saliency(sequence.staging or lane, sequence.saliency_queries)
+        if isinstance(operation, Select):
+            assert sequence.staging is not None
+            self.engine.select(sequence.staging, operation.keep, lane)
+        elif isinstance(operation, Store):
+            self.engine.store(lane, operation.slots, row, operation.rows)
+        return None
+
+    def _finish(self, sequence: Sequence) -> Finished:
+        sequence.coroutine.close()
+        return Finished(
+            sequence.request,
+            sequence.reason,
+            sequence.forwards,
+            sequence.refresh_forwards,
+            time.perf_counter() - sequence.started,
+            sequence.engine_seconds,
+            sequence.trace,
+        )

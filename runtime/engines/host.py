@@ -1,0 +1,111 @@
+"""Caches in host memory, the operations on them, and the buffers of a step: what engines that run on the CPU share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ...graphs import contract
+from ...graphs.config import ModelConfig
+from ...graphs.contract import DType, Profile, TensorSpec
+from .base import Float32, Int64, Lanes, StepInputs, StepOutputs
+
+Array = NDArray[Any]
+
+NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
+    "int64": np.dtype(np.int64),
+    "bool": np.dtype(np.bool_),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+# Profiles whose buffers are kept for their next step.
+REMEMBERED = 24
+# Inputs, and outputs, that are not caches.
+HEAD = 6
+
+
+@dataclass(frozen=True)
+class HostCache:
+    """A `Cache` in host memory: keys and values alternate, layer by layer, each `[batch, Hkv, capacity, D]`."""
+
+    batch: int
+    capacity: int
+    tensors: list[Array]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+
+def lane_tensors(lanes: Lanes) -> list[Array]:
+    """The lanes' part of each tensor, as views."""
+    assert isinstance(lanes.cache, HostCache)
+    return [tensor[lanes.first : lanes.first + lanes.count] for tensor in lanes.cache.tensors]
+
+
+def arrays(buffers: StepInputs | StepOutputs) -> list[Array]:
+    """The buffers in the contract's order."""
+    return [getattr(buffers, part.name) for part in fields(buffers)]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Buffers of one profile, and what an engine remembers beside them."""
+
+    inputs: StepInputs
+    outputs: StepOutputs
+    memory: OrderedDict[Any, Any]
+
+
+class HostCaches:
+    """Everything of the `Engine` protocol but running a step. `cache_type` is the type of cached keys and values."""
+
+    def __init__(self, config: ModelConfig, cache_type: DType, candidates: int) -> None:
+        self.config, self.cache_type = config, cache_type
+        self.input_specs = contract.inputs(config, cache_type)
+        self.output_specs = contract.outputs(config, cache_type, candidates)
+        self.workspaces: OrderedDict[Profile, Workspace] = OrderedDict()
+        self.kept: list[Array] = []
+
+    def profile(self, wanted: Profile) -> Profile:
+        return wanted
+
+    def allocate(self, batch: int, capacity: int) -> HostCache:
+        config = self.config
+        shape = (batch, config.kv_heads, capacity, config.head_dim)
+        # Zeros, not empty memory: a hidden slot's weight is zero, but zero times a stray NaN is not.
+        return HostCache(batch, capacity, [np.zeros(shape, NUMPY_TYPES[self.cache_type]) for _ in range(2 * config.layers)])
+
+    def inputs(self, profile: Profile) -> StepInputs:
+        return self.workspace(profile).inputs
+
+    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+        for tensor, kept in zip(lane_tensors(cache), self.kept, strict=True):
+            tensor[0][:, slots] = kept[row][:, rows]
+
+    def saliency(self, cache: Lanes, queries: Float32) -> Float32:
+        keys = lane_tensors(cache)[::2]
+        return np.stack([(key[0] @ query[:, :, None])[..., 0].mean(0) for key, query in zip(keys, queries, strict=True)])
+
+    def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:
+        for index, (old, new) in enumerate(zip(lane_tensors(source), lane_tensors(target), strict=True)):
+            new[0, :, : keep.shape[1]] = old[0][:, keep[index // 2]]
+
+    def workspace(self, profile: Profile) -> Workspace:
+        workspace = self.workspaces.get(profile)
+        if workspace is None:
+            inputs, outputs = (self.buffers(specs[:HEAD], profile) for specs in (self.input_specs, self.output_specs))
+            workspace = self.workspaces[profile] = Workspace(StepInputs(*inputs), StepOutputs(*outputs), OrderedDict())
+            if len(self.workspaces) > REMEMBERED:
+                self.workspaces.popitem(last=False)
+        return workspace
+
+    @staticmethod
+    def buffers(specs: list[TensorSpec], profile: Profile) -> list[Array]:
+        return [np.zeros(spec.shape(profile), NUMPY_TYPES[spec.dtype]) for spec in specs]

@@ -1,0 +1,75 @@
+"""The step graph on ONNX Runtime's CPU provider: all bound by address, so that a step copies no cache bytes on the host."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from ...graphs.contract import Profile
+from ...graphs.errors import DllmEdgeError
+from ..bundle import Bundle
+from .base import Lanes, StepOutputs
+from .host import HEAD, NUMPY_TYPES, REMEMBERED, Array, HostCache, HostCaches, Workspace, arrays, lane_tensors
+
+# The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
+FUSED_FROM = (1, 24)
+
+
+class OnnxRuntimeEngine(HostCaches):
+    """Runs a bundle at exactly the shapes asked for."""
+
+    name = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None) -> None:
+        """`threads` within an operator (0: all cores); `flavour` overrides the choice by ONNX Runtime's version."""
+        super().__init__(bundle.config, "float32", bundle.manifest.candidates)
+        release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+        flavours = ("fused", "portable") if release >= FUSED_FROM else ("portable",)
+        graph = bundle.graph([flavour] if flavour else flavours, "float32")
+        self.flavour = graph.flavour
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise DllmEdgeError(
+                f"{bundle.path / graph.file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+                f"run 'dllm-edge info {bundle.path} --verify'"
+            ) from error
+
+    def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
+        workspace = self.workspace(profile)
+        key = (_address(cache), _address(bind), keep_rows)
+        if key not in workspace.memory:
+            workspace.memory[key] = self._bind(profile, workspace, cache, bind, keep_rows)
+            if len(workspace.memory) > REMEMBERED:
+                workspace.memory.popitem(last=False)
+        binding, self.kept = workspace.memory[key]
+        self.session.run_with_iobinding(binding)
+        return workspace.outputs
+
+    def _bind(
+        self, profile: Profile, workspace: Workspace, cache: Lanes | None, bind: Lanes | None, keep_rows: bool
+    ) -> tuple[onnxruntime.IOBinding, list[Array]]:
+        """A binding by address, and the arrays of the kept rows. Keys and values that nobody asked for stay unbound."""
+        binding = self.session.io_binding()
+        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[HEAD:], profile)
+        kept = self.buffers(self.output_specs[HEAD:], profile) if keep_rows else []
+        new = lane_tensors(bind) if bind else kept
+        for spec, array in zip(self.input_specs, [*arrays(workspace.inputs), *past], strict=True):
+            kind = NUMPY_TYPES[spec.dtype].type
+            binding.bind_input(spec.name, "cpu", 0, kind, spec.shape(profile), array.ctypes.data)
+        for spec, array in zip(self.output_specs, [*arrays(workspace.outputs), *new], strict=False):
+            kind = NUMPY_TYPES[spec.dtype].type
+            binding.bind_output(spec.name, "cpu", 0, kind, spec.shape(profile), array.ctypes.data)
+        return binding, kept
+
+
+def _address(lanes: Lanes | None) -> int:
+    """Where the lanes' first tensor lies: a cache that took a freed one's place may have its address, and fits its binding."""
+    if lanes is None:
+        return 0
+    assert isinstance(lanes.cache, HostCache)
+    first = lanes.cache.tensors[0]
+    return first.ctypes.data + lanes.first * first.strides[0]

@@ -1,0 +1,196 @@
+"""The public Python interface: `load` a bundle, then `generate`, `generate_batch` or `stream` with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graphs.errors import DllmEdgeError
+from .bundle import Bundle
+from .canvas import Canvas
+from .driver import Driver
+from .engines.base import Engine
+from .engines.onnxruntime import OnnxRuntimeEngine
+from .request import Committed, Finished, FinishReason, Request
+from .settings import Settings, with_settings
+from .systems import find_system
+from .tokenizer import BundleTokenizer
+from .trace import StepTrace
+
+Message = Mapping[str, str]
+Prompt = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a decode gave. `token_ids` are those before the end-of-text token: never the prompt, never padding."""
+
+    text: str
+    token_ids: list[int]
+    canvas: list[int]
+    finish_reason: FinishReason
+    system: str
+    settings: Settings
+    forwards: int
+    refresh_forwards: int
+    seconds: float
+    engine_seconds: float
+    steady_cache_bytes: int
+    peak_cache_bytes: int
+    trace: list[StepTrace]
+
+    @property
+    def host_seconds(self) -> float:
+        return self.seconds - self.engine_seconds
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return len(self.token_ids) / self.forwards if self.forwards else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        data = {name: value for name, value in vars(self).items() if name not in ("trace", "settings")}
+        data |= {"settings": asdict(self.settings), "host_seconds": self.host_seconds}
+        data |= {"generated_tokens": len(self.token_ids), "tokens_per_forward": self.tokens_per_forward}
+        return data | {"trace": [step.to_json() for step in self.trace]}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One commit while a decode runs: positions on the canvas, token ids, and the confidences they were chosen with."""
+
+    forward: int
+    positions: list[int]
+    token_ids: list[int]
+    confidences: list[float]
+    canvas: list[int]
+
+
+class Model:
+    """A bundle on an engine."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle, self.engine, self.config = bundle, engine, bundle.config
+        self.tokenizer = BundleTokenizer(bundle.path, bundle.config)
+
+    def settings(self, system: str, **changes: Any) -> Settings:
+        """The settings of a decode: a system's defaults, then the bundle's for it, then `changes`."""
+        chosen = find_system(system)
+        tuned = self.bundle.decoding
+        defaults = {**chosen.defaults, **tuned.get("defaults", {}), **tuned.get("systems", {}).get(system, {})}
+        given = {name: value for name, value in defaults.items() if name in chosen.settings and name not in changes}
+        return with_settings(Settings(), {**given, **changes}, chosen.settings, system)
+
+    def encode(self, prompt: Prompt | None = None, messages: Sequence[Message] | None = None, chat: bool = True) -> list[int]:
+        """Token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages."""
+        if (prompt is None) == (messages is None):
+            raise DllmEdgeError("give either a prompt or messages")
+        if prompt is not None and not isinstance(prompt, str):
+            return [int(token) for token in prompt]
+        if messages is None and chat and self.tokenizer.chat_template is not None:
+            messages = [{"role": "user", "content": str(prompt)}]
+        return self.tokenizer.encode(str(prompt) if messages is None else self.tokenizer.chat(messages))
+
+    def generate(
+        self,
+        prompt: Prompt | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        system: str = "vanilla",
+        chat: bool = True,
+        seed: int = 0,
+        trace: bool = False,
+        **settings: Any,
+    ) -> Generation:
+        """Decode one prompt with a system; `settings` are those that `dllm-edge systems` lists for it."""
+        request = self.request(self.encode(prompt, messages, chat), system, seed, trace, **settings)
+        return self.decode([request])[0]
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        system: str = "vanilla",
+        chat: bool = True,
+        seed: int = 0,
+        trace: bool = False,
+        max_batch: int = 8,
+        **settings: Any,
+    ) -> list[Generation]:
+        """Decode several prompts together, at most `max_batch` at a time; the same results in the prompts' order."""
+        requests = [self.request(self.encode(prompt, chat=chat), system, seed, trace, **settings) for prompt in prompts]
+        return self.decode(requests, max_batch)
+
+    def stream(
+        self,
+        prompt: Prompt | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        system: str = "vanilla",
+        chat: bool = True,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Iterator[Event]:
+        """Decode one prompt and yield each commit as it happens. Closing the iterator cancels."""
+        request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
+        for event in Driver(self.engine).run([request]):
+            if isinstance(event, Committed):
+                yield _event(event)
+
+    def request(self, prompt: Sequence[int], system: str, seed: int = 0, trace: bool = False, **settings: Any) -> Request:
+        """A request for the driver: a prompt's ids followed by `gen_length` masks."""
+        chosen = self.settings(system, **settings)
+        canvas = Canvas.from_prompt(prompt, chosen.gen_length, self.config)
+        return Request(canvas, find_system(system), chosen, seed, trace)
+
+    def infill(self, tokens: Sequence[int], system: str = "vanilla", seed: int = 0, **settings: Any) -> Generation:
+        """Decode a canvas of given tokens and mask tokens, in any arrangement."""
+        canvas = Canvas(tokens, self.config)
+        settings = {"gen_length": canvas.stop - canvas.start, "block_length": 0, "early_stop": False, **settings}
+        chosen = self.settings(system, **settings)
+        return self.decode([Request(canvas, find_system(system), chosen, seed)])[0]
+
+    def decode(self, requests: Sequence[Request], max_batch: int = 8) -> list[Generation]:
+        """Run requests to their end."""
+        driver = Driver(self.engine, max_batch)
+        ends = {id(event.request): event for event in driver.run(requests) if isinstance(event, Finished)}
+        return [self._generation(ends[id(request)], driver) for request in requests]
+
+    def _generation(self, end: Finished, driver: Driver) -> Generation:
+        request, ids = end.request, end.request.canvas.generated.tolist()
+        return Generation(
+            text=self.tokenizer.decode(ids),
+            token_ids=ids,
+            canvas=request.canvas.tokens.tolist(),
+            finish_reason=end.reason,
+            system=request.system.name,
+            settings=request.settings,
+            forwards=end.forwards,
+            refresh_forwards=end.refresh_forwards,
+            seconds=end.seconds,
+            engine_seconds=end.engine_seconds,
+            steady_cache_bytes=driver.steady_cache_bytes,
+            peak_cache_bytes=driver.peak_cache_bytes,
+            trace=end.trace,
+        )
+
+
+def _event(event: Committed) -> Event:
+    commit, tokens = event.commit, event.request.canvas.tokens
+    return Event(
+        event.forward, commit.positions.tolist(), commit.ids.tolist(), commit.confidences.tolist(), np.copy(tokens).tolist()
+    )
+
+
+def load(bundle: str | os.PathLike[str], *, engine: str = "onnxruntime", device: str = "cpu", threads: int = 0) -> Model:
+    """Open a bundle on an engine. `threads` within an operator (0: all cores)."""
+    if engine != "onnxruntime":
+        raise DllmEdgeError(f"unknown engine '{engine}': this version has onnxruntime")
+    if device != "cpu":
+        raise DllmEdgeError(f"unknown device '{device}': this version runs on cpu")
+    opened = Bundle.open(Path(bundle))
+    return Model(opened, OnnxRuntimeEngine(opened, threads))

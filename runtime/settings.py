@@ -1,0 +1,125 @@
+"""Settings of a decode: one vocabulary for all systems, checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args, get_type_hints
+
+from ..graphs.errors import DllmEdgeError
+from .unmasking.proposals import Confidence
+from .unmasking.rules import Unmask
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a system reads of these is in its `System.settings`; lengths are in tokens."""
+
+    gen_length: int = 128
+    """How many tokens are masked after the prompt."""
+    block_length: int = 32
+    """Tokens of a block; blocks are decoded left to right. 0: the whole generation is one block."""
+    steps: int = 0
+    """Steps over which `quota` and `schedule` spread their tokens (0: one a token)."""
+    unmask: Unmask = "quota"
+    """How many tokens a step commits: `quota`, `schedule`, `threshold` or `factor`."""
+    confidence: Confidence = "maskgit_plus"
+    """What orders the candidates: `maskgit_plus`, `topk_margin`, `entropy` or `random`."""
+    threshold: float = 0.9
+    """Least confidence that `threshold` commits."""
+    factor: float = 1.0
+    """Bound of `factor`: n tokens are committed while (n + 1)(1 - confidence) stays below it."""
+    reference_compat: bool = False
+    """Let `factor` commit what the authors' code commits beyond the paper's rule (see `unmasking.factor`)."""
+    temperature: float = 0.0
+    """Of the Gumbel noise over the candidates (0: the most probable token)."""
+    early_stop: bool = True
+    """Stop as soon as the text before an end-of-text token is complete."""
+    refresh: int = 0
+    """Steps after which the cache is refreshed within a block (0: at its start alone)."""
+    retention: float = 0.5
+    """Share of the slots outside the block that eviction keeps."""
+    kernel: int = 3
+    """Width of the maximum that smooths saliency over neighbours (odd)."""
+    delay: int = 1
+    """Full steps of a block before its cache is filled and evicted."""
+    max_steps: int = 0
+    """Give up after this many forwards (0: no limit but that of the rules)."""
+
+    def __post_init__(self) -> None:
+        self._at_least("gen_length", 1)
+        self._at_least("block_length", 0)
+        for name in ("steps", "refresh", "delay", "max_steps"):
+            self._at_least(name, 0)
+        for name, values in (("unmask", get_args(Unmask)), ("confidence", get_args(Confidence))):
+            if getattr(self, name) not in values:
+                raise DllmEdgeError(f"{name}={getattr(self, name)}: must be one of {', '.join(values)}")
+        for name, low, high in (("threshold", 0.0, 1.01), ("retention", 0.0, 1.0), ("temperature", 0.0, 100.0)):
+            if not low <= getattr(self, name) <= high:
+                raise DllmEdgeError(f"{name}={getattr(self, name)}: must be between {low:g} and {high:g}")
+        if not self.factor > 0:
+            raise DllmEdgeError(f"factor={self.factor}: must be above 0")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise DllmEdgeError(f"kernel={self.kernel}: must be odd, or scores would shift by half a slot")
+        if self.unmask in ("threshold", "factor") and self.confidence == "entropy":
+            raise DllmEdgeError(f"unmask={self.unmask} compares probabilities: confidence=entropy has none")
+        if self.block_length and self.gen_length % self.block_length:
+            fits = self.gen_length - self.gen_length % self.block_length or self.block_length
+            raise DllmEdgeError(
+                f"gen_length={self.gen_length} does not fit block_length={self.block_length}: "
+                f"use a multiple of it (say {fits}), or block_length=0 for one block"
+            )
+        if self.steps % self.block_count:
+            raise DllmEdgeError(
+                f"steps={self.steps} do not spread evenly over {self.block_count} blocks: use a multiple of {self.block_count}"
+            )
+
+    @property
+    def block(self) -> int:
+        """Tokens of a block."""
+        return self.block_length or self.gen_length
+
+    @property
+    def block_count(self) -> int:
+        return self.gen_length // self.block
+
+    def block_steps(self, masks: int) -> int:
+        """Steps of one block with `masks` masked positions at its start."""
+        return self.steps // self.block_count or max(1, masks)
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise DllmEdgeError(f"{name}={getattr(self, name)}: must be at least {least}")
+
+
+TYPES = get_type_hints(Settings)
+NAMES = tuple(field.name for field in fields(Settings))
+
+
+def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterable[str], system: str) -> Settings:
+    """`settings` with `changes`, whose values may be text; only `known` names are taken."""
+    known = tuple(known)
+    typed = {}
+    for name, value in changes.items():
+        if name not in known:
+            raise DllmEdgeError(f"{system} has no setting '{name}'; it has {', '.join(known)}")
+        typed[name] = _parse(name, value)
+    return replace(settings, **typed)
+
+
+def _parse(name: str, value: Any) -> Any:
+    kind = TYPES[name]
+    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false", "on", "off", "yes", "no", "1", "0"):
+        return value.lower() in ("true", "on", "yes", "1")
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = kind(value)
+        except (TypeError, ValueError):
+            number = None
+        if number is not None and (kind is float or isinstance(value, str) or number == value):
+            return number
+    if kind not in (int, float, bool):
+        return value
+    raise DllmEdgeError(f"{name}={value}: must be {'true or false' if kind is bool else 'a whole number' if kind is int else 'a number'}")

@@ -1,0 +1,45 @@
+"""What a decoding system is to the driver: a coroutine over one canvas, and what it needs to be told and given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..canvas import Canvas
+from ..settings import Settings
+from ..steps import Answer, CacheOperation, Step
+from ..unmasking.unmasker import Unmasker
+
+Decoding = Generator[Step | CacheOperation, Any, None]
+"""Yields steps and cache operations; is sent an `Answer` for each; returns when nothing is left to decode."""
+
+RULE_SETTINGS = (
+    "gen_length",
+    "block_length",
+    "steps",
+    "unmask",
+    "confidence",
+    "threshold",
+    "factor",
+    "reference_compat",
+    "temperature",
+    "early_stop",
+    "max_steps",
+)
+"""Settings that every system with blocks and unmasking rules has."""
+
+__all__ = ["RULE_SETTINGS", "Answer", "Decoding", "System"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A published way to decode. `capacity` says how many slots of its own cache a sequence keeps between refreshes."""
+
+    name: str
+    summary: str
+    source: str
+    decode: Callable[[Canvas, Settings, Unmasker], Decoding]
+    capacity: Callable[[Canvas, Settings], int]
+    settings: tuple[str, ...]
+    defaults: Mapping[str, Any]

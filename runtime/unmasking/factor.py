@@ -1,0 +1,22 @@
+"""Factor-based parallel decoding (Fast-dLLM, Wu et al. 2025, section 3.3): more confidence, more tokens at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engines.base import Float32, Int64
+from .order import ranked
+
+
+def factor(confidence: Float32, limit: float, reference_compat: bool = False) -> Int64:
+    """The n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
+
+    The most confident is always among them. With `reference_compat`, the last candidate is committed as well when it
+    is the first to fail, as the authors' code does: of two candidates it always commits both.
+    """
+    order = ranked(confidence)
+    counts = np.arange(1, confidence.size + 1)
+    within = (counts + 1) * (1 - confidence[order].astype(np.float64)) < limit
+    within[:1] = True
+    count = int(np.logical_and.accumulate(within).sum())
+    return order if reference_compat and count == confidence.size - 1 else order[:count]

@@ -1,0 +1,57 @@
+"""Proposals: for each masked position that a step predicts, a token and how sure the model is of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..engines.base import Float32, Int64
+
+Confidence = Literal["maskgit_plus", "topk_margin", "entropy", "random"]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """`positions`, `ids` and `confidence`, each `[m]`, positions ascending."""
+
+    positions: Int64
+    ids: Int64
+    confidence: Float32
+
+    def __len__(self) -> int:
+        return int(self.positions.size)
+
+    def take(self, chosen: Int64) -> tuple[Int64, Int64, Float32]:
+        return self.positions[chosen], self.ids[chosen], self.confidence[chosen]
+
+
+def sample(topk_logits: Float32, temperature: float, random: np.random.Generator) -> Int64:
+    """Which of the K candidates each of `[m, K]` rows takes: the first, or the Gumbel-max draw at `temperature`."""
+    if temperature == 0:
+        return np.zeros(topk_logits.shape[0], dtype=np.int64)
+    return np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
+
+
+def confidences(
+    kind: Confidence,
+    chosen_logits: Float32,
+    topk_logits: Float32,
+    logsumexp: Float32,
+    entropy: Float32,
+    random: np.random.Generator,
+) -> Float32:
+    """How sure the model is, `[m]` float32, of `chosen_logits` `[m]` under its distribution without temperature.
+
+    `maskgit_plus` is the token's probability, `topk_margin` that of the best less that of the second best token,
+    `entropy` the negative entropy (all three as Dream names them; the first is LLaDA's low confidence), `random` noise.
+    """
+    if kind == "maskgit_plus":
+        return np.exp(chosen_logits - logsumexp)
+    if kind == "topk_margin":
+        best, second = np.exp(topk_logits[:, 0] - logsumexp), np.exp(topk_logits[:, min(1, topk_logits.shape[1] - 1)] - logsumexp)
+        return best - second
+    if kind == "entropy":
+        return -entropy
+    return random.random(chosen_logits.shape[0], dtype=np.float32)
