@@ -51,11 +51,7 @@ class Canvas:
         if self.tokens.min() < 0 or self.tokens.max() >= config.vocab_size:
             outside = int(self.tokens[(self.tokens < 0) | (self.tokens >= config.vocab_size)][0])
             raise DllmEdgeError(f"token id {outside} lies outside the vocabulary of {config.vocab_size}")
-        if len(self) > config.max_positions:
-            raise DllmEdgeError(
-                f"prompt and generation take {len(self)} positions; this model has {config.max_positions}: "
-                "shorten the prompt or lower gen_length"
-            )
+        _check_length(len(self), config)
         masks = np.flatnonzero(self.tokens == self.mask_token_id)
         if not masks.size:
             raise DllmEdgeError("the canvas has no masked position: nothing to decode")
@@ -70,6 +66,7 @@ class Canvas:
             raise DllmEdgeError("the prompt is empty: give it at least one token")
         if config.mask_token_id in prompt:
             raise DllmEdgeError(f"the prompt contains the mask token (id {config.mask_token_id}): use a canvas for infilling")
+        _check_length(len(prompt) + gen_length, config)
         mask = -1 if config.mask_token_id is None else config.mask_token_id
         return cls([*prompt, *[mask] * gen_length], config)
 
@@ -155,3 +152,11 @@ class Canvas:
         """Rows, counted from position `first`, whose logits predict the block's positions."""
         shift = int(self.config.logit_shift)
         return np.maximum(np.arange(block.start, block.stop) - shift - first, 0)
+
+
+def _check_length(length: int, config: ModelConfig) -> None:
+    if length > config.max_positions:
+        raise DllmEdgeError(
+            f"prompt and generation take {length} positions; this model has {config.max_positions}: "
+            "shorten the prompt or lower gen_length"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,17 @@ class Model:
         chosen = self.settings(system, **settings)
         return self.decode([Request(canvas, find_system(system), chosen, seed)])[0]
 
-    def decode(self, requests: Sequence[Request], max_batch: int = 8) -> list[Generation]:
-        """Run requests to their end."""
+    def decode(
+        self, requests: Sequence[Request], max_batch: int = 8, watch: Callable[[Committed | Finished], None] | None = None
+    ) -> list[Generation]:
+        """Run requests to their end; `watch` is called with each of the driver's events."""
         driver = Driver(self.engine, max_batch)
-        ends = {id(event.request): event for event in driver.run(requests) if isinstance(event, Finished)}
+        ends: dict[int, Finished] = {}
+        for event in driver.run(requests):
+            if watch:
+                watch(event)
+            if isinstance(event, Finished):
+                ends[id(event.request)] = event
         return [self._generation(ends[id(request)], driver) for request in requests]
 
     def _generation(self, end: Finished, driver: Driver) -> Generation:

@@ -20,6 +20,7 @@ PARTS = {
     "": "api",
     "calibration": "calibration",
     "demo": "demo",
+    "demo.evaluate": "evaluation",
     "demo.train": "training",
     "export": "export",
     "graphs": "torch graphs",
@@ -36,10 +37,11 @@ MAY_IMPORT = {
     "runtime": {"contract", "runtime"},
     "api": {"contract", "runtime"},
     "demo": {"contract", "demo"},
+    "evaluation": {"contract", "demo", "evaluation", "runtime"},
     "training": {"contract", "demo", "torch graphs"},
-    "export": {"contract", "demo", "export", "runtime", "torch graphs"},
-    "calibration": {"calibration", "contract", "demo", "export", "runtime", "torch graphs"},
-    "scripts": {"api", "calibration", "contract", "demo", "export", "runtime", "scripts"},
+    "export": {"contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
+    "calibration": {"calibration", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
+    "scripts": {"api", "calibration", "contract", "demo", "evaluation", "export", "runtime", "scripts"},
 }
 # What the runtime installs with; TensorRT and CUDA are imported where they are used, if they are there.
 RUNTIME_LIBRARIES = {

@@ -1,0 +1,157 @@
+"""Accuracy and speed of a model on a task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..graphs.errors import DllmEdgeError
+from ..runtime.generate import Generation, Model
+from ..runtime.settings import Settings
+from ..runtime.systems import find_system
+from .intervals import wilson
+from .task import Problem, held_out, parse_answer
+
+
+@dataclass(frozen=True)
+class Task:
+    """Questions with known answers: `prompts(count)` gives the first `count` of them, always the same."""
+
+    name: str
+    summary: str
+    prompts: Callable[[int], list[Problem]]
+    score: Callable[[Problem, str], bool]
+
+
+def _arithmetic_score(problem: Problem, text: str) -> bool:
+    return parse_answer(text) == problem.answer
+
+
+TASKS = {
+    task.name: task for task in (Task("arithmetic", "word problems of one to three operations", held_out, _arithmetic_score),)
+}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name; an unknown one is an error that lists the known."""
+    if name not in TASKS:
+        raise DllmEdgeError(f"unknown task '{name}': choose one of {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A system on a task. `correct` and `generations` are in the order of the task's problems; seconds are of the clock."""
+
+    task: str
+    system: str
+    settings: Settings
+    correct: list[bool]
+    generations: list[Generation]
+    seconds: float
+    batch: int = 1
+
+    @property
+    def samples(self) -> int:
+        return len(self.correct)
+
+    @property
+    def accuracy(self) -> float:
+        return sum(self.correct) / self.samples
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the accuracy."""
+        return wilson(sum(self.correct), self.samples)
+
+    @property
+    def generated_tokens(self) -> int:
+        return sum(len(generation.token_ids) for generation in self.generations)
+
+    @property
+    def forwards(self) -> int:
+        return sum(generation.forwards for generation in self.generations)
+
+    @property
+    def refresh_forwards(self) -> int:
+        return sum(generation.refresh_forwards for generation in self.generations)
+
+    @property
+    def tokens_per_forward(self) -> float:
+        return self.generated_tokens / max(1, self.forwards)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.generated_tokens / self.seconds
+
+    @property
+    def engine_seconds(self) -> float:
+        return sum(generation.engine_seconds for generation in self.generations)
+
+    @property
+    def host_seconds(self) -> float:
+        return self.seconds - self.engine_seconds
+
+    @property
+    def peak_cache_bytes(self) -> int:
+        return max(generation.peak_cache_bytes for generation in self.generations)
+
+    @property
+    def steady_cache_bytes(self) -> int:
+        return max(generation.steady_cache_bytes for generation in self.generations)
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = self.interval
+        return {
+            "system": self.system,
+            "settings": {name: getattr(self.settings, name) for name in find_system(self.system).settings},
+            "task": self.task,
+            "samples": self.samples,
+            "batch": self.batch,
+            "accuracy": self.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "generated_tokens": self.generated_tokens,
+            "forwards": self.forwards,
+            "refresh_forwards": self.refresh_forwards,
+            "tokens_per_forward": self.tokens_per_forward,
+            "seconds": self.seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "engine_seconds": self.engine_seconds,
+            "host_seconds": self.host_seconds,
+            "peak_cache_bytes": self.peak_cache_bytes,
+            "steady_cache_bytes": self.steady_cache_bytes,
+        }
+
+
+def evaluate(
+    model: Model,
+    task: Task,
+    system: str,
+    limit: int,
+    progress: Callable[[float], None] | None = None,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    **settings: Any,
+) -> Evaluation:
+    """Decode the first `limit` problems of a task, `batch` at a time; `progress` is told the share that is done."""
+    problems = task.prompts(limit)
+    prompts = [model.encode(problem.question) for problem in problems]
+    generations: list[Generation] = []
+    seconds = 0.0
+    for first in range(0, limit, batch):
+        requests = [model.request(prompt, system, seed, **settings) for prompt in prompts[first : first + batch]]
+        started = time.perf_counter()
+        generations += model.decode(requests, batch)
+        seconds += time.perf_counter() - started
+        if progress:
+            progress(len(generations) / limit)
+    correct = _scores(task, problems, generations)
+    return Evaluation(task.name, system, model.settings(system, **settings), correct, generations, seconds, batch)
+
+
+def _scores(task: Task, problems: Sequence[Problem], generations: Sequence[Generation]) -> list[bool]:
+    return [task.score(problem, generation.text) for problem, generation in zip(problems, generations, strict=True)]
