@@ -38,8 +38,9 @@ def test_equals_transformers(template: str) -> None:
     assert "the thing" in reference
 
 
-def test_the_date_is_not_there() -> None:
-    assert render("{{ strftime_now is defined }}", MESSAGES) == "False"
+@pytest.mark.parametrize("name", ["strftime_now", "lipsum", "cycler", "joiner", "open", "__builtins__"])
+def test_what_templates_do_not_need_is_not_there(name: str) -> None:
+    assert render(f"{{{{ {name} is defined }}}}", MESSAGES) == "False"
 
 
 @pytest.mark.parametrize(
