@@ -133,14 +133,16 @@ def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The family's settings, overlaid by those of a `decoding.json` in the checkpoint's folder."""
-    own = read_object(checkpoint.folder / DECODING) if (checkpoint.folder / DECODING).is_file() else {}
+    """The family's settings, overlaid by those of a `decoding.json` in the checkpoint's folder; its `task`, if it has one."""
+    file = checkpoint.folder / DECODING
+    own = read_object(file) if file.is_file() else {}
     defaults, systems = own.get("defaults", {}), own.get("systems", {})
-    if not all(isinstance(part, dict) for part in (defaults, systems, *systems.values())) or set(own) - {"defaults", "systems"}:
+    well_formed = isinstance(systems, dict) and all(isinstance(part, dict) for part in (defaults, *systems.values()))
+    if not well_formed or set(own) - {"defaults", "systems", "task"}:
         raise DllmEdgeError(
-            f"{checkpoint.folder / DECODING}: should hold two objects, defaults (setting: value) and systems (name: settings)"
+            f"{file}: should hold objects 'defaults' (setting: value) and 'systems' (name: settings), and a 'task'"
         )
-    return {"defaults": checkpoint.family.decoding_defaults(checkpoint.config) | defaults, "systems": systems}
+    return own | {"defaults": checkpoint.family.decoding_defaults(checkpoint.config) | defaults, "systems": systems}
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:

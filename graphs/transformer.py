@@ -42,7 +42,7 @@ class RMSNorm(nn.Module):
         wide, weight = states.to(torch.float32), self.weight.to(torch.float32)
         if self.flavour == "fused":
             return F.rms_norm(wide, weight.shape, weight, self.eps).to(dtype)
-        return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps) * weight).to(dtype)
+        return (wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + self.eps) * weight).to(dtype)
 
 
 class Linear(nn.Linear):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graphs.config import ModelConfig
 from ..graphs.errors import DllmEdgeError
-from .manifest import FileRecord, GraphFile, Manifest, damaged, read_manifest
+from .manifest import GraphFile, Manifest, damaged, read_manifest
 
 WEIGHTS = "weights/"
 DECODING = "decoding.json"
@@ -34,8 +34,8 @@ class Bundle:
         remembered for as long as the files keep their identity, size and time; with `verify`, they are checked again.
         """
         bundle = cls(path, read_manifest(path))
-        for name, record in bundle.manifest.files.items():
-            bundle._check(name, record, verify)
+        for name in bundle.manifest.files:
+            bundle.check_file(name, verify)
         return bundle
 
     @property
@@ -44,7 +44,7 @@ class Bundle:
 
     @property
     def decoding(self) -> dict[str, Any]:
-        """`decoding.json`: `defaults` for all systems, and `systems` with those of each."""
+        """`decoding.json`: `defaults` for all systems, `systems` with those of each, and the `task` that they were made for."""
         try:
             data = json.loads((self.path / DECODING).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -52,6 +52,12 @@ class Bundle:
         if not isinstance(data, dict):
             raise damaged(self.path / DECODING, "it is no JSON object")
         return data
+
+    @property
+    def task(self) -> str | None:
+        """The task that the bundle is evaluated on where none is named, or None."""
+        task = self.decoding.get("task")
+        return task if isinstance(task, str) else None
 
     def graph(self, flavours: Sequence[str], compute: str, name: str = "step") -> GraphFile:
         """The graph of the first of `flavours`, in order of preference, that computes in `compute`."""
@@ -66,8 +72,9 @@ class Bundle:
             f"run 'dllm-edge export CHECKPOINT BUNDLE --flavour {flavours[0] if len(flavours) == 1 else 'both'}'"
         )
 
-    def _check(self, name: str, record: FileRecord, verify: bool) -> None:
-        file = self.path / name
+    def check_file(self, name: str, verify: bool) -> None:
+        """Raise `DllmEdgeError` unless the file is what the manifest says; `verify` as in `open`."""
+        file, record = self.path / name, self.manifest.files[name]
         try:
             state = file.stat()
             if state.st_size != record.size:

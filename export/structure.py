@@ -1,0 +1,154 @@
+"""Parity level 1: whether a bundle's graphs are what the contract says, and readable by what they are meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import onnx
+from onnx import TensorProto, ValueInfoProto
+
+from ..graphs import contract
+from ..graphs.attention import Flavour
+from ..graphs.contract import ITEM_SIZES, DType, TensorSpec
+from ..graphs.errors import DllmEdgeError
+from ..graphs.families import canonical_shapes
+from ..runtime.bundle import Bundle
+from ..runtime.manifest import GraphFile
+from .onnx import ELEMENT_TYPES, IR_VERSIONS
+from .stored_tensors import read_header
+from .trace import OPSETS
+
+# What TensorRT 10.3, of JetPack 6.2, parses in the types that a step uses.
+PORTABLE = frozenset(
+    "Add And Cast Clip Concat Constant Cos Div Equal Exp Expand Gather GatherElements Gemm Identity Log MatMul Mul Neg Not Pow "
+    "Reciprocal ReduceMax ReduceMean ReduceSum Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub TopK Transpose "
+    "Unsqueeze Where".split()
+)
+OPERATORS = {"portable": PORTABLE, "fused": PORTABLE | {"Attention", "RMSNormalization"}}
+# The inputs that its parser wants as constants.
+CONSTANT_INPUTS = {"ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "TopK": 1}
+LARGEST_TOP_K = 3839
+INSIDE = {"head.forbidden", "frequencies"}
+
+
+def check_structure(bundle: Bundle) -> list[str]:
+    """What is wrong with the bundle's files and graphs, one line each; empty where nothing is.
+
+    Reads every file once, for its hash; no weights come into memory.
+    """
+    problems = list(_files(bundle))
+    for graph in bundle.manifest.graphs.get("step", []):
+        try:
+            model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
+            onnx.checker.check_model(str(bundle.path / graph.file))
+        except Exception as error:  # protobuf, onnx and the operating system have a kind each
+            problems.append(f"{graph.file}: not a valid model: {str(error).splitlines()[0]}")
+            continue
+        for check in (_versions, _operators, _interface, _weights):
+            problems += (f"{graph.file}: {problem}" for problem in check(bundle, graph, model))
+    return problems + list(_twins(bundle))
+
+
+def _files(bundle: Bundle) -> Iterator[str]:
+    for name in bundle.manifest.files:
+        yield from _file(bundle, name)
+
+
+def _file(bundle: Bundle, name: str) -> Iterator[str]:
+    try:
+        bundle.check_file(name, verify=True)
+    except DllmEdgeError as error:
+        yield str(error)
+
+
+def _twins(bundle: Bundle) -> Iterator[str]:
+    graphs = bundle.manifest.graphs.get("step", [])
+    if not graphs:
+        yield "manifest.json: there is no step graph"
+    for flavour in {graph.flavour for graph in graphs}:
+        for compute in {bundle.manifest.compute, "float32"} - {graph.compute for graph in graphs if graph.flavour == flavour}:
+            yield f"manifest.json: the {flavour} flavour has no graph that computes in {compute}"
+    for graph in graphs:
+        if graph.file not in bundle.manifest.files:
+            yield f"manifest.json: {graph.file} is not among its files"
+
+
+def _versions(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+    flavour: Flavour = "portable" if graph.flavour == "portable" else "fused"
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets != {"": OPSETS[flavour]} or graph.opset != OPSETS[flavour]:
+        yield f"opsets {opsets} (manifest: {graph.opset}), the {flavour} flavour has {OPSETS[flavour]} and no other domain"
+    if model.ir_version > IR_VERSIONS[flavour]:
+        yield f"IR version {model.ir_version}, the {flavour} flavour's readers take up to {IR_VERSIONS[flavour]}"
+
+
+def _operators(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+    allowed = OPERATORS.get(graph.flavour, PORTABLE)
+    for name in sorted({node.op_type for node in model.graph.node} - allowed):
+        yield f"the operator {name} is not one of the {graph.flavour} flavour"
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        place = CONSTANT_INPUTS.get(node.op_type)
+        if place is not None and len(node.input) > place and node.input[place] not in constants:
+            yield f"{node.name}: input {place} of {node.op_type} is no constant"
+        elif node.op_type == "TopK" and onnx.numpy_helper.to_array(constants[node.input[1]]).item() > LARGEST_TOP_K:
+            yield f"{node.name}: more than {LARGEST_TOP_K} candidates"
+
+
+def _interface(bundle: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+    manifest = bundle.manifest
+    inputs = contract.inputs(manifest.config, graph.compute)
+    outputs = contract.outputs(manifest.config, graph.compute, manifest.candidates)
+    yield from _values("input", inputs, list(model.graph.input))
+    yield from _values("output", outputs, list(model.graph.output))
+
+
+def _values(kind: str, specs: list[TensorSpec], values: list[ValueInfoProto]) -> Iterator[str]:
+    if [value.name for value in values] != [spec.name for spec in specs]:
+        different = {value.name for value in values} ^ {spec.name for spec in specs}
+        yield f"its {kind}s are not the contract's: {', '.join(sorted(different)) or 'other order'}"
+        return
+    for value, spec in zip(values, specs, strict=True):
+        tensor = value.type.tensor_type
+        axes = tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim)
+        if axes != spec.axes or tensor.elem_type != ELEMENT_TYPES[spec.dtype].value:
+            held = TensorProto.DataType.Name(tensor.elem_type)
+            yield f"{kind} {spec.name} is {held} {list(axes)}, the contract has {spec.dtype} {list(spec.axes)}"
+
+
+def _weights(bundle: Bundle, _: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+    external = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
+    shapes = canonical_shapes(bundle.config)
+    if set(external) != set(shapes):
+        yield f"its weights are not the model's: {', '.join(sorted(set(external) ^ set(shapes)))}"
+    if missing := sorted(INSIDE - {tensor.name for tensor in model.graph.initializer}):
+        yield f"it lacks {', '.join(missing)}"
+    places = _stored_places(bundle)
+    for name in external.keys() & shapes.keys():
+        yield from _weight(bundle.manifest.stored, external[name], shapes[name], places)
+
+
+Place = tuple[str, int, int, str, tuple[int, ...]]
+
+
+def _stored_places(bundle: Bundle) -> set[Place]:
+    """File, offset, length, dtype and shape of every tensor in the bundle's weight files, by their own headers."""
+    places: set[Place] = set()
+    for file in bundle.manifest.files:
+        if file.endswith(".safetensors") and (bundle.path / file).is_file():
+            tensors = read_header(bundle.path / file).values()
+            places.update((file, tensor.offset, tensor.length, tensor.dtype, tensor.shape) for tensor in tensors)
+    return places
+
+
+def _weight(stored: DType, tensor: TensorProto, shape: tuple[int, ...], places: set[Place]) -> Iterator[str]:
+    data = {entry.key: entry.value for entry in tensor.external_data}
+    if tensor.data_type != ELEMENT_TYPES[stored].value or tuple(tensor.dims) != shape:
+        held = TensorProto.DataType.Name(tensor.data_type)
+        yield f"{tensor.name} is {held} {list(tensor.dims)}, the model has {stored} {list(shape)}"
+        return
+    length = prod(shape) * ITEM_SIZES[stored]
+    place = (data.get("location", ""), int(data.get("offset", 0)), int(data.get("length", length)), stored, shape)
+    if place not in places:
+        yield f"{tensor.name} points to {place[0]} at byte {place[1]}, {place[2]} bytes, where there is no such tensor"
