@@ -1,0 +1,186 @@
+"""What every system shares: settings, the canvas, one decision a forward, and the record of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .model import Forward, Frozen, Model, shifted
+from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, factor, quota, threshold, top
+
+
+@dataclass(frozen=True)
+class Settings:
+    gen_length: int
+    block_length: int
+    steps: int | None = None  # of the whole generation; None: gen_length
+    unmask: Literal["quota", "threshold", "factor", "schedule"] = "quota"
+    threshold: float = 0.9
+    factor: float = 1.0
+    reference_compat: bool = False  # the factor rule of the published code
+    confidence: ConfidenceKind = "maskgit_plus"
+    early_stop: bool = False
+    banned: tuple[int, ...] = ()  # never chosen, besides the mask token
+    retention: float = 0.5  # Sparse-dLLM
+    kernel: int = 3
+    delay: int = 1
+
+    def __post_init__(self) -> None:
+        if self.gen_length % self.block_length:
+            raise ValueError(f"gen_length {self.gen_length} is no multiple of block_length {self.block_length}")
+        counted = self.unmask in ("quota", "schedule")
+        if counted and (self.total_steps % self.blocks or self.total_steps < self.blocks):
+            raise ValueError(f"steps {self.total_steps} is no multiple of the {self.blocks} blocks")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} must be odd")
+
+    @property
+    def blocks(self) -> int:
+        return self.gen_length // self.block_length
+
+    @property
+    def total_steps(self) -> int:
+        return self.gen_length if self.steps is None else self.steps
+
+    @property
+    def block_steps(self) -> int:
+        return self.total_steps // self.blocks
+
+
+@dataclass(frozen=True)
+class Block:
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    forward: int
+    position: int
+    token: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and what was decided from it."""
+
+    kind: Literal["full", "block"]  # block: only the block's rows (prefix cache: and the suffix's) would be computed
+    block: Block
+    candidates: list[Candidate]  # every masked position that could have been committed
+    chosen: list[int]  # positions, ascending
+    slack: float  # smallest distance to another decision: logit margins of the chosen, confidences of all
+
+
+@dataclass(frozen=True)
+class Eviction:
+    forward: int
+    kept: list[list[int]]  # per layer: absolute positions, ascending
+    gap: float  # smallest distance, over layers, of a pooled score to the one that decides
+
+
+@dataclass(frozen=True)
+class Decoded:
+    tokens: list[int]  # prompt and generation; what was never decided is the mask token
+    forwards: int
+    commits: list[Commit]  # by forward, then position
+    passes: list[Pass]  # one a forward
+    evictions: list[Eviction]
+
+    def first_fragile(self, tolerance: float = 1e-4) -> int | None:
+        """The first forward after which rounding may explain a difference."""
+        fragile = [index for index, one in enumerate(self.passes) if one.slack < tolerance]
+        fragile += [eviction.forward for eviction in self.evictions if eviction.gap < tolerance]
+        return min(fragile, default=None)
+
+
+@dataclass
+class Run:
+    model: Model
+    prompt: list[int]
+    settings: Settings
+    canvas: Tensor = field(init=False)  # [L] int64
+    kind: Literal["full", "block"] = "full"  # of the last forward
+    stopped: bool = False
+    forwards: int = 0
+    commits: list[Commit] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
+    evictions: list[Eviction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
+
+    def blocks(self) -> Iterator[Block]:
+        for start in range(len(self.prompt), len(self.canvas), self.settings.block_length):
+            if not self.stopped:
+                yield Block(start, start + self.settings.block_length)
+
+    def open(self, block: Block) -> bool:
+        return not self.stopped and bool(self.masked(block))
+
+    def masked(self, block: Block) -> list[int]:
+        mask = self.model.config.mask_token
+        return [position for position in range(block.start, block.end) if self.canvas[position] == mask]
+
+    def outside(self, block: Block) -> Tensor:
+        position = torch.arange(len(self.canvas))
+        return (position < block.start) | (position >= block.end)
+
+    def forward(self, frozen: Frozen | None = None) -> Forward:
+        self.forwards += 1
+        self.kind = "full" if frozen is None else "block"
+        return self.model.forward(self.canvas, frozen)
+
+    def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
+        """The rule's commit. first_done: step 0 committed the block's first token, so the rule starts at step 1."""
+        options = self._candidates(result, self.masked(block))
+        choice = self._choose(block, [option.confidence for option in options], step, first_done)
+        self._commit(block, options, choice)
+
+    def decide_first(self, block: Block, result: Forward) -> None:
+        """A shifted model's refresh: the block's first token alone, greedily, since no later row predicts it."""
+        self._commit(block, self._candidates(result, [block.start]), Choice([0], float("inf")))
+
+    def _candidates(self, result: Forward, positions: Sequence[int]) -> list[Candidate]:
+        config = self.model.config
+        logits = shifted(result.logits) if config.shift else result.logits
+        banned = {config.mask_token, *self.settings.banned}
+        return candidates(logits[torch.tensor(positions)], positions, self.settings.confidence, banned)
+
+    def _choose(self, block: Block, confidence: list[float], step: int, first_done: bool) -> Choice:
+        settings = self.settings
+        steps, length = settings.block_steps, block.end - block.start
+        match settings.unmask:
+            case "quota" if first_done:
+                return top(confidence, quota(length - 1, max(steps - 1, 1))[step - 1])
+            case "quota":
+                return top(confidence, quota(length, steps)[step])
+            case "schedule":
+                return top(confidence, dream_count(len(confidence), step, steps))
+            case "threshold":
+                return threshold(confidence, settings.threshold)
+            case "factor":
+                return factor(confidence, settings.factor, settings.reference_compat)
+
+    def _commit(self, block: Block, options: list[Candidate], choice: Choice) -> None:
+        chosen = [options[index] for index in choice.indices]
+        for option in chosen:
+            self.canvas[option.position] = option.token
+            self.commits.append(Commit(self.forwards - 1, option.position, option.token, option.confidence))
+        slack = min([choice.slack, *(option.margin for option in chosen)])
+        self.passes.append(Pass(self.kind, block, options, [option.position for option in chosen], slack))
+        self.stopped = self.settings.early_stop and self._ended()
+
+    def _ended(self) -> bool:
+        """An end-of-text token stands in the generated region with no mask before it."""
+        for token in self.canvas[len(self.prompt) :].tolist():
+            if token == self.model.config.mask_token:
+                return False
+            if token in self.model.config.eos_tokens:
+                return True
+        return False
+
+    def decoded(self) -> Decoded:
+        return Decoded(self.canvas.tolist(), self.forwards, self.commits, self.passes, self.evictions)

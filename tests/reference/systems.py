@@ -1,0 +1,116 @@
+"""Decoding systems as full forwards: what a cache would hold is frozen, what it would drop is hidden."""
+
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from .decoding import Block, Decoded, Eviction, Run, Settings
+from .model import Forward, Frozen, Model
+
+
+def vanilla(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """No cache, blocks from left to right (LLaDA, Nie et al. 2025). One block: Dream's whole sequence (Ye et al. 2025)."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        for step in count():
+            if not run.open(block):
+                break
+            run.decide(block, run.forward(), step)
+    return run.decoded()
+
+
+def fast_dllm_prefix(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Fast-dLLM (Wu et al. 2025), section 3: what stands before the block is stale; block and suffix are fresh."""
+    return _fast_dllm(model, prompt, settings, suffix=False)
+
+
+def fast_dllm_dual(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Fast-dLLM (Wu et al. 2025), section 3: prefix and suffix are stale; the block is fresh."""
+    return _fast_dllm(model, prompt, settings, suffix=True)
+
+
+def _fast_dllm(model: Model, prompt: list[int], settings: Settings, *, suffix: bool) -> Decoded:
+    run, shift = Run(model, prompt, settings), model.config.shift
+    for block in run.blocks():
+        refresh = run.forward()
+        if shift:
+            run.decide_first(block, refresh)
+        else:
+            run.decide(block, refresh, 0)
+        stale = run.outside(block) if suffix else torch.arange(len(run.canvas)) < block.start
+        frozen = Frozen(refresh.keys, refresh.values, stale)
+        for step in count(1):
+            if not run.open(block):
+                break
+            run.decide(block, run.forward(frozen), step, first_done=shift)
+    return run.decoded()
+
+
+def sparse_dllm(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Sparse-dLLM (Song et al. 2025): after a delay, prefix and suffix are stale and their least salient part is gone."""
+    run, shift = Run(model, prompt, settings), model.config.shift
+    for block in run.blocks():
+        frozen: Frozen | None = None
+        for step in count():
+            if not run.open(block):
+                break
+            result = run.forward(frozen)
+            if step == settings.delay:
+                frozen = _evict(run, block, result)
+            if shift and step == 0:
+                run.decide_first(block, result)
+            else:
+                run.decide(block, result, step, first_done=shift)
+    return run.decoded()
+
+
+def _evict(run: Run, block: Block, result: Forward) -> Frozen:
+    outside = run.outside(block)
+    absolute = outside.nonzero().flatten()
+    hidden = torch.zeros(run.model.config.layers, len(run.canvas), dtype=torch.bool)
+    keep = int(len(absolute) * run.settings.retention)
+    kept: list[list[int]] = []
+    gap = float("inf")
+    for layer, (query, key) in enumerate(zip(result.queries, result.keys, strict=True)):
+        score = pooled(saliency(query[:, block.start : block.end], key[:, outside]), run.settings.kernel)
+        chosen = absolute[keep_best(score, keep)]
+        hidden[layer] = outside
+        hidden[layer, chosen] = False
+        kept.append(chosen.tolist())
+        gap = min(gap, keep_gap(score, keep))
+    run.evictions.append(Eviction(run.forwards - 1, kept, gap))
+    return Frozen(result.keys, result.values, outside, hidden)
+
+
+def saliency(query: Tensor, key: Tensor) -> Tensor:
+    """Raw product of the block's mean query with each key, averaged over heads.
+
+    query: [H, B, D]; key: [Hkv, n, D]; returns [n].
+    """
+    repeated = key.repeat_interleave(query.shape[0] // key.shape[0], 0)
+    return torch.einsum("hd,hnd->hn", query.mean(1), repeated).mean(0)
+
+
+def pooled(score: Tensor, kernel: int) -> Tensor:
+    """Maximum over a window of the compacted axis, in which the block's neighbours are neighbours."""
+    reach = kernel // 2
+    return torch.tensor([float(score[max(0, index - reach) : index + reach + 1].max()) for index in range(len(score))])
+
+
+def keep_best(score: Tensor, keep: int) -> Tensor:
+    """Indices, ascending, of the best scores; among equals the first."""
+    order = sorted(range(len(score)), key=lambda index: (-float(score[index]), index))
+    return torch.tensor(sorted(order[:keep]), dtype=torch.int64)
+
+
+def keep_gap(score: Tensor, keep: int) -> float:
+    """From the last kept score to the first dropped; where they are equal (one key's window), to the nearest other."""
+    if not 0 < keep < len(score):
+        return float("inf")
+    kept, dropped = score.sort(descending=True).values[keep - 1 : keep + 1].tolist()
+    return (
+        min((abs(value - kept) for value in score.tolist() if value != kept), default=0.0)
+        if kept == dropped
+        else kept - dropped
+    )
