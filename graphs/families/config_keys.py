@@ -58,8 +58,7 @@ class ConfigKeys:
     def only(self, key: str, *supported: Any) -> None:
         """Refuse a value of `key` other than `supported`; an absent key passes."""
         value = self.data.get(key)
-        # 1 == True and 0 == False in Python, but a config that says 1 for a flag is not one we know.
-        if value is not None and not any(value == known and type(value) is type(known) for known in supported):
+        if value is not None and value not in supported:
             raise self.unsupported(key, " or ".join(json.dumps(known) for known in supported))
 
     def rope_theta(self) -> float:
