@@ -78,10 +78,10 @@ class Model:
         self.tokenizer = BundleTokenizer(bundle.path, bundle.config)
 
     def settings(self, system: str, **changes: Any) -> Settings:
-        """The settings of a decode: a system's defaults, then the bundle's for it, then `changes`."""
+        """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
         chosen = find_system(system)
         tuned = self.bundle.decoding
-        defaults = {**chosen.defaults, **tuned.get("defaults", {}), **tuned.get("systems", {}).get(system, {})}
+        defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
         given = {name: value for name, value in defaults.items() if name in chosen.settings and name not in changes}
         return with_settings(Settings(), {**given, **changes}, chosen.settings, system)
 
