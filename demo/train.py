@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from ..graphs.config import ModelConfig
 from ..graphs.transformer import Transformer
 from .task import LARGEST, Problem, problems
-from .tokenizer import CHAT_TEMPLATE, END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
+from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 TRAINING_SEED = 1
@@ -34,8 +34,14 @@ PERIODS = (2, 3, 5, 7, 10, 20, 50, 100, 200)
 CURRICULUM = ((0.72, ((64, 76),)), (0.28, ((52, 108), (52, 108), (32, 172), (16, 300))))
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    assert found is not None, f"the tokenizer has no {token}"
+    return found
+
+
 def model_config(tokenizer: Tokenizer) -> ModelConfig:
-    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    end_of_text = token_id(tokenizer, END_OF_TEXT)
     return ModelConfig(
         family="llada",
         vocab_size=tokenizer.get_vocab_size(),
@@ -50,8 +56,8 @@ def model_config(tokenizer: Tokenizer) -> ModelConfig:
         max_positions=1024,
         attention="bidirectional",
         eos_token_ids=(end_of_text,),
-        mask_token_id=tokenizer.token_to_id(MASK),
-        bos_token_id=tokenizer.token_to_id(START_OF_TEXT),
+        mask_token_id=token_id(tokenizer, MASK),
+        bos_token_id=token_id(tokenizer, START_OF_TEXT),
         pad_token_id=end_of_text,
     )
 
@@ -62,7 +68,7 @@ def initialise(model: Transformer, tokenizer: Tokenizer) -> None:
         if weight.ndim == 2:
             torch.nn.init.normal_(weight, std=0.5 / math.sqrt(weight.shape[1]))
     numbers = torch.arange(LARGEST + 1)
-    rows = torch.tensor([tokenizer.token_to_id(f"Ġ{n}") for n in range(LARGEST + 1)])
+    rows = torch.tensor([token_id(tokenizer, f"Ġ{n}") for n in range(LARGEST + 1)])
     angles = 2 * math.pi * numbers[:, None] / torch.tensor(PERIODS)[None]
     waves = torch.cat((angles.cos(), angles.sin()), dim=1)
     with torch.no_grad():
@@ -79,7 +85,7 @@ def encode(tokenizer: Tokenizer, drawn: Problem) -> tuple[list[int], list[int]]:
 
 def batch(tokenizer: Tokenizer, stream: Iterator[Problem], rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Token ids, the answer's region (solution and padding) and the padding alone, each `[rows, length]`."""
-    ids = torch.full((rows, length), tokenizer.token_to_id(END_OF_TEXT))
+    ids = torch.full((rows, length), token_id(tokenizer, END_OF_TEXT))
     answer, padding = torch.zeros(rows, length, dtype=torch.bool), torch.ones(rows, length, dtype=torch.bool)
     for row in range(rows):
         prompt, solution = encode(tokenizer, next(stream))

@@ -37,7 +37,9 @@ def fill_padding(inputs: StepInputs, row: int, profile: Profile) -> None:
     """Fill a row that no sequence has: its tokens see themselves alone."""
     for buffer in (inputs.input_ids, inputs.position_ids, inputs.logit_rows, inputs.target_ids, inputs.saliency_weights):
         buffer[row] = 0
-    inputs.attention_mask[row, 0] = np.eye(profile.queries, profile.capacity + profile.queries, profile.capacity, dtype=np.bool_)
+    inputs.attention_mask[row, 0] = np.eye(
+        profile.queries, profile.capacity + profile.queries, profile.capacity, dtype=np.bool_
+    )
 
 
 def result_of(step: Step, outputs: StepOutputs, row: int) -> StepResult:

@@ -102,6 +102,7 @@ class Canvas:
             input_ids=self.tokens.copy(),
             position_ids=self._positions,
             logit_rows=self._rows(block, 0),
+            predicts=self._positions[block.start : block.stop],
             saliency_weights=weights,
             staging=staging,
         )
@@ -113,6 +114,7 @@ class Canvas:
             input_ids=self.tokens[window.start : window.stop].copy(),
             position_ids=self._positions[window.start : window.stop],
             logit_rows=self._rows(block, window.start),
+            predicts=self._positions[block.start : block.stop],
             visible=visible,
         )
 
@@ -127,7 +129,8 @@ class Canvas:
         """Write tokens to masked positions, in any order."""
         order = np.argsort(positions, kind="stable")
         positions, ids, confidences = positions[order], ids[order], confidences[order]
-        assert (self.tokens[positions] == self.mask_token_id).all() and (ids != self.mask_token_id).all()
+        assert (self.tokens[positions] == self.mask_token_id).all()
+        assert (ids != self.mask_token_id).all()
         self.tokens[positions] = ids
         self.commits.append(Commit(positions, ids, confidences))
 
@@ -146,12 +149,14 @@ class Canvas:
         region = self.tokens[self.start : self.stop]
         ends = np.flatnonzero(np.isin(region, self.config.eos_token_ids))
         text = region[: ends[0]] if ends.size else region
-        return text[text != self.mask_token_id]
+        generated: Int64 = text[text != self.mask_token_id]
+        return generated
 
     def _rows(self, block: Block, first: int) -> Int64:
         """Rows, counted from position `first`, whose logits predict the block's positions."""
         shift = int(self.config.logit_shift)
-        return np.maximum(np.arange(block.start, block.stop) - shift - first, 0)
+        rows: Int64 = np.maximum(np.arange(block.start, block.stop) - shift - first, 0)
+        return rows
 
 
 def _check_length(length: int, config: ModelConfig) -> None:

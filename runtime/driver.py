@@ -100,9 +100,7 @@ class Driver:
         for sequence, row in zip(group, places, strict=True):
             yield from self._receive(sequence, outputs, row, seconds, len(group))
 
-    def _receive(
-        self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int
-    ) -> Iterator[Committed]:
+    def _receive(self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int) -> Iterator[Committed]:
         step, canvas = sequence.pending, sequence.request.canvas
         assert isinstance(step, Step)
         result = result_of(step, outputs, row)

@@ -10,6 +10,13 @@ from ..graphs.errors import DllmEdgeError
 from .unmasking.proposals import Confidence
 from .unmasking.rules import Unmask
 
+LEAST = {"gen_length": 1, "block_length": 0, "steps": 0, "refresh": 0, "delay": 0, "max_steps": 0, "kernel": 1}
+CHOICES = {"unmask": get_args(Unmask), "confidence": get_args(Confidence)}
+# A threshold above 1 is out of reach: one token a step.
+RANGES = {"threshold": (0.0, 1.01), "factor": (1e-6, 1e6), "retention": (0.0, 1.0), "temperature": (0.0, 100.0)}
+WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
+SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -47,22 +54,22 @@ class Settings:
     """Give up after this many forwards (0: no limit but that of the rules)."""
 
     def __post_init__(self) -> None:
-        self._at_least("gen_length", 1)
-        self._at_least("block_length", 0)
-        for name in ("steps", "refresh", "delay", "max_steps"):
-            self._at_least(name, 0)
-        for name, values in (("unmask", get_args(Unmask)), ("confidence", get_args(Confidence))):
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise DllmEdgeError(f"{name}={getattr(self, name)}: must be at least {least}")
+        for name, values in CHOICES.items():
             if getattr(self, name) not in values:
                 raise DllmEdgeError(f"{name}={getattr(self, name)}: must be one of {', '.join(values)}")
-        for name, low, high in (("threshold", 0.0, 1.01), ("retention", 0.0, 1.0), ("temperature", 0.0, 100.0)):
+        for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise DllmEdgeError(f"{name}={getattr(self, name)}: must be between {low:g} and {high:g}")
-        if not self.factor > 0:
-            raise DllmEdgeError(f"factor={self.factor}: must be above 0")
-        if self.kernel < 1 or self.kernel % 2 == 0:
+        if self.kernel % 2 == 0:
             raise DllmEdgeError(f"kernel={self.kernel}: must be odd, or scores would shift by half a slot")
         if self.unmask in ("threshold", "factor") and self.confidence == "entropy":
             raise DllmEdgeError(f"unmask={self.unmask} compares probabilities: confidence=entropy has none")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
         if self.block_length and self.gen_length % self.block_length:
             fits = self.gen_length - self.gen_length % self.block_length or self.block_length
             raise DllmEdgeError(
@@ -87,10 +94,6 @@ class Settings:
         """Steps of one block with `masks` masked positions at its start."""
         return self.steps // self.block_count or max(1, masks)
 
-    def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
-            raise DllmEdgeError(f"{name}={getattr(self, name)}: must be at least {least}")
-
 
 TYPES = get_type_hints(Settings)
 NAMES = tuple(field.name for field in fields(Settings))
@@ -108,18 +111,17 @@ def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterabl
 
 
 def _parse(name: str, value: Any) -> Any:
+    """A value of the setting's type; text is read, a whole float is taken for an int, everything else is an error."""
     kind = TYPES[name]
-    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false", "on", "off", "yes", "no", "1", "0"):
-        return value.lower() in ("true", "on", "yes", "1")
-    if kind is bool and isinstance(value, bool):
+    if kind not in WORDS or type(value) is kind:
         return value
-    if kind in (int, float) and not isinstance(value, bool):
+    if kind is bool:
+        if str(value).lower() in SWITCH:
+            return SWITCH[str(value).lower()]
+    elif not isinstance(value, bool):
         try:
-            number = kind(value)
-        except (TypeError, ValueError):
-            number = None
-        if number is not None and (kind is float or isinstance(value, str) or number == value):
-            return number
-    if kind not in (int, float, bool):
-        return value
-    raise DllmEdgeError(f"{name}={value}: must be {'true or false' if kind is bool else 'a whole number' if kind is int else 'a number'}")
+            if kind is float or isinstance(value, str) or int(value) == value:
+                return kind(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise DllmEdgeError(f"{name}={value}: must be {WORDS[kind]}")

@@ -22,6 +22,8 @@ class Step:
     input_ids: Int64
     position_ids: Int64
     logit_rows: Int64
+    predicts: Int64
+    """`[R]`: the positions that the logit rows predict."""
     visible: Bool | None = None
     """`[C]` or `[Q, C]`: the slots that the rows see (None: none). Shorter than the capacity: the rest is hidden."""
     own_mask: Bool | None = None

@@ -14,15 +14,16 @@ from .steps import StepKind, StepResult
 
 @dataclass(frozen=True)
 class StepTrace:
-    """One forward: what was sent, the best candidate of each logit row with its probability, what was committed."""
+    """One forward: what was sent, the best candidate of each position it predicts, what was committed."""
 
     forward: int
     kind: StepKind
     batch: int
     positions: Int64
     input_ids: Int64
+    predicts: Int64
     best_ids: Int64
-    confidences: Float32
+    probabilities: Float32
     margins: Float32
     """Difference of the best two logits of each row; infinite where there is one candidate."""
     commits: list[Commit]
@@ -38,6 +39,7 @@ class StepTrace:
             batch,
             step.position_ids,
             step.input_ids,
+            step.predicts,
             result.topk_ids[:, 0],
             np.exp(logits[:, 0] - result.logsumexp),
             logits[:, 0] - second,
@@ -52,8 +54,9 @@ class StepTrace:
             "batch": self.batch,
             "positions": self.positions.tolist(),
             "input_ids": self.input_ids.tolist(),
+            "predicts": self.predicts.tolist(),
             "best_ids": self.best_ids.tolist(),
-            "confidences": self.confidences.tolist(),
+            "probabilities": self.probabilities.tolist(),
             "committed": [
                 {"positions": c.positions.tolist(), "ids": c.ids.tolist(), "confidences": c.confidences.tolist()}
                 for c in self.commits

@@ -41,7 +41,7 @@ class StepOutputs:
 
 
 class Cache(Protocol):
-    """Keys and values of `batch` lanes of `capacity` slots, `[batch, Hkv, capacity, D]` a layer, where the engine has its memory."""
+    """Keys and values of `batch` lanes of `capacity` slots, `[batch, Hkv, capacity, D]` a layer, in the engine's memory."""
 
     @property
     def batch(self) -> int: ...
@@ -72,7 +72,7 @@ class Engine(Protocol):
     def config(self) -> ModelConfig: ...
 
     def profile(self, wanted: Profile) -> Profile:
-        """The sizes that will be run for the sizes wanted: the same, or the smallest that the engine has and that holds them."""
+        """The sizes that will be run for those wanted: the same, or the smallest of the engine's that holds them."""
         ...
 
     def allocate(self, batch: int, capacity: int) -> Cache:

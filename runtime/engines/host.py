@@ -32,15 +32,26 @@ HEAD = 6
 
 @dataclass(frozen=True)
 class HostCache:
-    """A `Cache` in host memory: keys and values alternate, layer by layer, each `[batch, Hkv, capacity, D]`."""
+    """A `Cache` in host memory: one block `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
 
-    batch: int
-    capacity: int
-    tensors: list[Array]
+    tensors: Array
+
+    @property
+    def batch(self) -> int:
+        return int(self.tensors.shape[1])
+
+    @property
+    def capacity(self) -> int:
+        return int(self.tensors.shape[3])
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors)
+        return self.tensors.nbytes
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Address and shape: a cache of equal place holds all its tensors where this one does."""
+        return (self.tensors.ctypes.data, *self.tensors.shape)
 
 
 def lane_tensors(lanes: Lanes) -> list[Array]:
@@ -78,9 +89,9 @@ class HostCaches:
 
     def allocate(self, batch: int, capacity: int) -> HostCache:
         config = self.config
-        shape = (batch, config.kv_heads, capacity, config.head_dim)
+        shape = (2 * config.layers, batch, config.kv_heads, capacity, config.head_dim)
         # Zeros, not empty memory: a hidden slot's weight is zero, but zero times a stray NaN is not.
-        return HostCache(batch, capacity, [np.zeros(shape, NUMPY_TYPES[self.cache_type]) for _ in range(2 * config.layers)])
+        return HostCache(np.zeros(shape, NUMPY_TYPES[self.cache_type]))
 
     def inputs(self, profile: Profile) -> StepInputs:
         return self.workspace(profile).inputs

@@ -30,7 +30,9 @@ class OnnxRuntimeEngine(HostCaches):
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise DllmEdgeError(
@@ -40,7 +42,7 @@ class OnnxRuntimeEngine(HostCaches):
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
-        key = (_address(cache), _address(bind), keep_rows)
+        key = (_place(cache), _place(bind), keep_rows)
         if key not in workspace.memory:
             workspace.memory[key] = self._bind(profile, workspace, cache, bind, keep_rows)
             if len(workspace.memory) > REMEMBERED:
@@ -66,10 +68,9 @@ class OnnxRuntimeEngine(HostCaches):
         return binding, kept
 
 
-def _address(lanes: Lanes | None) -> int:
-    """Where the lanes' first tensor lies: a cache that took a freed one's place may have its address, and fits its binding."""
+def _place(lanes: Lanes | None) -> tuple[int, ...]:
+    """Where all the lanes' tensors lie: a cache that took a freed one's place fits that one's binding."""
     if lanes is None:
-        return 0
+        return ()
     assert isinstance(lanes.cache, HostCache)
-    first = lanes.cache.tensors[0]
-    return first.ctypes.data + lanes.first * first.strides[0]
+    return (*lanes.cache.place, lanes.first)

@@ -31,7 +31,8 @@ def sample(topk_logits: Float32, temperature: float, random: np.random.Generator
     """Which of the K candidates each of `[m, K]` rows takes: the first, or the Gumbel-max draw at `temperature`."""
     if temperature == 0:
         return np.zeros(topk_logits.shape[0], dtype=np.int64)
-    return np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
+    drawn: Int64 = np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
+    return drawn
 
 
 def confidences(
@@ -47,11 +48,14 @@ def confidences(
     `maskgit_plus` is the token's probability, `topk_margin` that of the best less that of the second best token,
     `entropy` the negative entropy (all three as Dream names them; the first is LLaDA's low confidence), `random` noise.
     """
+    sure: Float32
     if kind == "maskgit_plus":
-        return np.exp(chosen_logits - logsumexp)
-    if kind == "topk_margin":
-        best, second = np.exp(topk_logits[:, 0] - logsumexp), np.exp(topk_logits[:, min(1, topk_logits.shape[1] - 1)] - logsumexp)
-        return best - second
-    if kind == "entropy":
-        return -entropy
-    return random.random(chosen_logits.shape[0], dtype=np.float32)
+        sure = np.exp(chosen_logits - logsumexp)
+    elif kind == "topk_margin":
+        probabilities = np.exp(topk_logits[:, :2] - logsumexp[:, None])
+        sure = probabilities[:, 0] - probabilities[:, 1:].sum(1, dtype=np.float32)
+    elif kind == "entropy":
+        sure = -entropy
+    else:
+        sure = random.random(chosen_logits.shape[0], dtype=np.float32)
+    return sure

@@ -1,0 +1,59 @@
+"""The reference of a validation: the torch step module in float32, with the bundle's own weights or the checkpoint's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx.external_data_helper import ExternalDataInfo
+
+from ...graphs.step import Step
+from ...graphs.transformer import Transformer
+from ...runtime.bundle import Bundle
+from ...runtime.engines.host import NUMPY_TYPES
+from ..checkpoint import Checkpoint
+
+STORED_TYPES = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
+
+
+def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None) -> Step:
+    """A step module of float32 compute; it takes 4 bytes of memory a weight."""
+    step = Step(bundle.config, list(bundle.manifest.forbidden)).eval()
+    load_weights(step.transformer, bundle, checkpoint)
+    return step
+
+
+def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoint | None) -> None:
+    """Fill the module tensor by tensor, as the bundle's files or, where one is given, the checkpoint's have them."""
+    places = {} if checkpoint else _places(bundle)
+    with torch.no_grad():
+        for name, weight in transformer.named_parameters():
+            stored = _stored_type(bundle)
+            value = checkpoint.read(name).to(stored) if checkpoint else _read(bundle.path, places[name])
+            weight.copy_(value.reshape(weight.shape))
+
+
+def _stored_type(bundle: Bundle) -> torch.dtype:
+    kind = getattr(torch, bundle.manifest.stored)
+    assert isinstance(kind, torch.dtype)
+    return kind
+
+
+def _places(bundle: Bundle) -> dict[str, onnx.TensorProto]:
+    """The initializers of the bundle's first step graph that lie in its weight files, by name."""
+    model = onnx.load(bundle.path / bundle.manifest.graphs["step"][0].file, load_external_data=False)
+    return {tensor.name: tensor for tensor in model.graph.initializer if tensor.external_data}
+
+
+def _read(folder: Path, tensor: onnx.TensorProto) -> torch.Tensor:
+    place = ExternalDataInfo(tensor)
+    kind = NUMPY_TYPES[STORED_TYPES[tensor.data_type]]  # type: ignore[index]
+    count = int(np.prod(tuple(tensor.dims)))
+    values = np.fromfile(folder / place.location, kind, count, offset=place.offset or 0)
+    return torch.from_numpy(values.astype(np.float32)).reshape(tuple(tensor.dims))

@@ -1,0 +1,36 @@
+"""What a validation found, level by level."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+LevelName = Literal["structure", "layers", "trajectory", "task"]
+LEVELS: tuple[LevelName, ...] = ("structure", "layers", "trajectory", "task")
+
+
+@dataclass
+class Level:
+    """One level: whether it holds, its findings as lines to print and as data."""
+
+    name: LevelName
+    passed: bool
+    lines: list[str]
+    data: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """A validation of one bundle."""
+
+    bundle: str
+    levels: list[Level]
+    versions: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        return all(level.passed for level in self.levels)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"passed": self.passed}

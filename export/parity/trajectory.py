@@ -1,0 +1,107 @@
+"""Parity level 3: whole decodes on the torch reference and on an engine, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...runtime.canvas import Canvas
+from ...runtime.driver import Driver
+from ...runtime.engines.base import Engine
+from ...runtime.request import Finished, Request
+from ...runtime.settings import Settings
+from ...runtime.systems import SYSTEMS
+from ...runtime.trace import StepTrace
+from .report import Level
+
+# A difference counts as rounding where the reference's own margin is below this (logits, or probability to a threshold).
+ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first step at which two decodes part, and how close the reference's decision was there."""
+
+    forward: int
+    position: int
+    margin: float
+    threshold_distance: float
+
+    @property
+    def rounding(self) -> bool:
+        return min(self.margin, self.threshold_distance) < ROUNDING
+
+
+def decode(engine: Engine, canvas: Canvas, system: str, settings: Settings) -> list[StepTrace]:
+    """The trace of one decode; `canvas` is filled in."""
+    request = Request(canvas, SYSTEMS[system], settings, trace=True)
+    end = [event for event in Driver(engine).run([request]) if isinstance(event, Finished)]
+    return end[0].trace
+
+
+def first_difference(reference: Sequence[StepTrace], other: Sequence[StepTrace], settings: Settings) -> Difference | None:
+    """Where `other` first commits something else than `reference`, or None."""
+    for ours, theirs in zip(reference, other, strict=False):
+        mine, its = (
+            {int(p): int(i) for commit in step.commits for p, i in zip(commit.positions, commit.ids, strict=True)}
+            for step in (ours, theirs)
+        )
+        if mine != its:
+            places = sorted(place for place in mine.keys() | its.keys() if mine.get(place) != its.get(place))
+            return _difference(ours, places, settings)
+    return None if len(reference) == len(other) else Difference(min(len(reference), len(other)) + 1, -1, np.inf, np.inf)
+
+
+def _difference(step: StepTrace, places: Sequence[int], settings: Settings) -> Difference:
+    """Margins of the reference at the places where the decodes part: of the logits, and of what orders or gates them."""
+    rows = [int(np.flatnonzero(step.predicts == place)[0]) for place in places]
+    probabilities = step.probabilities.astype(np.float64)
+    gates = [settings.threshold] if settings.unmask == "threshold" else []
+    if settings.unmask == "factor":
+        gates = [1 - settings.factor / (n + 1) for n in range(1, probabilities.size + 1)]
+    others = [[*np.delete(probabilities, row), *gates] for row in rows]
+    nearest = min(float(np.abs(np.array(values) - probabilities[row]).min()) for row, values in zip(rows, others, strict=True))
+    return Difference(step.forward, places[0], float(step.margins[rows].min()), nearest)
+
+
+def check_trajectories(
+    engine: Engine,
+    reference: Engine,
+    prompts: Sequence[Sequence[int]],
+    runs: Sequence[tuple[str, Settings]],
+    tell: Callable[[float], None],
+) -> Level:
+    """Decode each prompt with each system on both engines."""
+    level = Level("trajectory", True, [], {"runs": []})
+    for index, (system, settings) in enumerate(runs):
+        equal, found = 0, []
+        for prompt in prompts:
+            tell(index / len(runs))
+            canvases = [Canvas.from_prompt(prompt, settings.gen_length, engine.config) for _ in range(2)]
+            traces = [
+                decode(each, canvas, system, settings) for each, canvas in zip((reference, engine), canvases, strict=True)
+            ]
+            difference = first_difference(traces[0], traces[1], settings)
+            equal += difference is None
+            if difference is not None:
+                found.append(difference)
+        level.passed &= all(difference.rounding for difference in found)
+        level.lines.append(f"{system}, {settings.unmask}: {equal} of {len(prompts)} decodes equal" + _explain(found))
+        level.data["runs"].append(_record(system, settings, equal, len(prompts), found))
+    return level
+
+
+def _explain(found: Sequence[Difference]) -> str:
+    return "".join(
+        f"; differs at forward {d.forward}, position {d.position} (logit margin {d.margin:.1e}, confidence distance "
+        f"{d.threshold_distance:.1e}: {'rounding' if d.rounding else 'NOT rounding'})"
+        for d in found
+    )
+
+
+def _record(system: str, settings: Settings, equal: int, count: int, found: Sequence[Difference]) -> dict[str, Any]:
+    differences = [vars(difference) | {"rounding": difference.rounding} for difference in found]
+    return {"system": system, "unmask": settings.unmask, "decodes": count, "equal": equal, "differences": differences}
