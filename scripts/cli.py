@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,18 +15,27 @@ from ..graphs.errors import DllmEdgeError
 from .options import (
     BatchOption,
     BundleArgument,
+    BundleOutput,
     CheckpointArgument,
     DeviceOption,
+    DtypeOption,
     EngineOption,
+    FlavourOption,
     GenLengthOption,
     JsonOption,
+    LevelOption,
     LimitOption,
+    LinkOption,
+    LoraOption,
+    OverwriteOption,
     SeedOption,
     SetOption,
     SystemOption,
+    SystemsOption,
     TaskOption,
     ThreadsOption,
     parse_settings,
+    parse_systems,
 )
 
 app = typer.Typer(
@@ -38,20 +48,52 @@ app = typer.Typer(
 
 
 @app.command()
+def demo(
+    fresh: Annotated[bool, typer.Option("--fresh", help="Export again, even if the demo's bundle is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export, validate and decode the embedded model: the main job from start to end."""
+    from .demo import run_demo
+
+    if not run_demo(fresh, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     checkpoint: CheckpointArgument,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to make.", show_default=False)],
-    flavour: Annotated[str, typer.Option(help="Which graphs: both, fused or portable.")] = "both",
-    dtype: Annotated[str, typer.Option(help="What weights are stored as: auto, float32, float16 or bfloat16.")] = "auto",
-    lora: Annotated[Path | None, typer.Option(help="A PEFT LoRA folder to merge.", show_default=False)] = None,
-    link: Annotated[bool, typer.Option("--link", help="Hard-link the checkpoint's weights instead of writing them.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    bundle: BundleOutput,
+    flavour: FlavourOption = "both",
+    dtype: DtypeOption = "auto",
+    lora: LoraOption = None,
+    link: LinkOption = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to a bundle: step graphs, weights, tokenizer."""
     from .export import export_checkpoint
 
     export_checkpoint(checkpoint, bundle, flavour, dtype, lora, link, overwrite, as_json)
+
+
+@app.command()
+def validate(
+    bundle: BundleArgument,
+    level: LevelOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Compare with a checkpoint's weights instead of the bundle's own.", show_default=False)
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Problems of the task level.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle against torch: structure, layers, trajectory, task."""
+    from .bundles import CHECKPOINT, DEMO, bundle_path
+    from .validate import validate_bundle
+
+    if bundle == DEMO and checkpoint is None:
+        checkpoint = CHECKPOINT
+    if not validate_bundle(bundle_path(bundle), checkpoint, level, as_json, samples):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -81,7 +123,7 @@ def run(
 @app.command("eval")
 def evaluate(
     bundle: BundleArgument,
-    task: TaskOption = "arithmetic",
+    task: TaskOption = None,
     system: SystemOption = "vanilla",
     gen_length: GenLengthOption = None,
     limit: LimitOption = 100,
@@ -99,6 +141,28 @@ def evaluate(
 
     settings = parse_settings(assignments, gen_length)
     evaluate_system(open_model(bundle, engine, device, threads), task, system, limit, batch, seed, settings, as_json)
+
+
+@app.command()
+def bench(
+    bundle: BundleArgument,
+    systems: SystemsOption = "vanilla,fast-dllm-prefix,fast-dllm-dual,sparse-dllm",
+    gen_length: GenLengthOption = None,
+    task: TaskOption = None,
+    limit: LimitOption = 20,
+    batch: BatchOption = 1,
+    seed: SeedOption = 0,
+    engine: EngineOption = "onnxruntime",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy and speed of several systems on the same problems."""
+    from .bundles import open_model
+    from .eval import compare_systems
+
+    names, settings = parse_systems(systems), parse_settings(None, gen_length)
+    compare_systems(open_model(bundle, engine, device, threads), task, names, limit, batch, seed, settings, as_json)
 
 
 @app.command()
@@ -132,9 +196,16 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Users' errors are one line on stderr and exit code 2."""
-    try:
+    """Run one command."""
+    with fail_on_user_errors():
         app(arguments)
+
+
+@contextmanager
+def fail_on_user_errors() -> Iterator[None]:
+    """Users' errors become one line on stderr and exit code 2."""
+    try:
+        yield
     except DllmEdgeError as error:
         fail(str(error))
     except BrokenPipeError:

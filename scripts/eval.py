@@ -1,31 +1,67 @@
-"""`dllm-edge eval`: accuracy and speed of one system on a task."""
+"""`dllm-edge eval` and `dllm-edge bench`: accuracy and speed of one system on a task, or of several on the same problems."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from ..demo.evaluate import evaluate, find_task
+from ..demo.evaluate import Evaluation, Task, evaluate, find_task
+from ..graphs.errors import DllmEdgeError
 from ..runtime.generate import Model
 from .output import print_json, progress, screen
 from .tables import evaluation_table
 
 
 def evaluate_system(
-    model: Model, task: str, system: str, limit: int, batch: int, seed: int, settings: dict[str, Any], as_json: bool
+    model: Model, task: str | None, system: str, limit: int, batch: int, seed: int, settings: dict[str, Any], as_json: bool
 ) -> None:
-    with progress() as report:
-        evaluation = evaluate(
-            model,
-            find_task(task),
-            system,
-            limit,
-            lambda share: report(system, share),
-            batch=batch,
-            seed=seed,
-            **settings,
-        )
+    (evaluation,) = evaluate_systems(model, task_of(model, task), [system], limit, batch, seed, settings)
     if as_json:
         print_json(evaluation.to_json())
-        return
-    title = f"{task}, {limit} problems, {evaluation.settings.gen_length} tokens"
-    screen().print(evaluation_table([evaluation], title))
+    else:
+        print_evaluations([evaluation])
+
+
+def compare_systems(
+    model: Model,
+    task: str | None,
+    systems: Sequence[str],
+    limit: int,
+    batch: int,
+    seed: int,
+    settings: dict[str, Any],
+    as_json: bool,
+) -> None:
+    evaluations = evaluate_systems(model, task_of(model, task), systems, limit, batch, seed, settings)
+    if as_json:
+        print_json({"bundle": str(model.bundle.path), "systems": [evaluation.to_json() for evaluation in evaluations]})
+    else:
+        print_evaluations(evaluations)
+
+
+def task_of(model: Model, name: str | None) -> Task:
+    """The task of that name, or the bundle's own."""
+    chosen = name or model.bundle.task
+    if not chosen:
+        raise DllmEdgeError(f"{model.bundle.path}: the bundle names no task: choose one with --task")
+    return find_task(chosen)
+
+
+def evaluate_systems(
+    model: Model, task: Task, systems: Sequence[str], limit: int, batch: int, seed: int, settings: dict[str, Any]
+) -> list[Evaluation]:
+    """All settings are checked before the first decode."""
+    for system in systems:
+        model.settings(system, **settings)
+    with progress() as report:
+        return [
+            evaluate(model, task, system, limit, partial(report, system), batch=batch, seed=seed, **settings)
+            for system in systems
+        ]
+
+
+def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    first = evaluations[0]
+    title = f"{first.task}, {first.samples} problems, {first.settings.gen_length} tokens"
+    screen().print(evaluation_table(evaluations, title))

@@ -14,6 +14,15 @@ BundleArgument = Annotated[
     str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or the word demo.", show_default=False)
 ]
 CheckpointArgument = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder.", show_default=False)]
+BundleOutput = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder to make.", show_default=False)]
+FlavourOption = Annotated[str, typer.Option(help="Which graphs: both, fused or portable.")]
+DtypeOption = Annotated[str, typer.Option(help="What weights are stored as: auto, float32, float16 or bfloat16.")]
+LoraOption = Annotated[Path | None, typer.Option(help="A PEFT LoRA folder to merge.", show_default=False)]
+LinkOption = Annotated[bool, typer.Option("--link", help="Hard-link the checkpoint's weights instead of writing them.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")]
+LevelOption = Annotated[
+    str | None, typer.Option(help="The last level to run: structure, layers, trajectory or task.", show_default="task")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
 EngineOption = Annotated[str, typer.Option(help="What runs the graphs: onnxruntime.")]
 DeviceOption = Annotated[str, typer.Option(help="Where they run: cpu.")]
@@ -24,10 +33,10 @@ GenLengthOption = Annotated[
     int | None, typer.Option(min=1, help="Tokens to generate; by default what the bundle says.", show_default=False)
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the system; may be given more than once.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the system; may be given again.")
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the decode's random numbers.")]
-TaskOption = Annotated[str, typer.Option(help="The task: arithmetic.")]
+TaskOption = Annotated[str | None, typer.Option(help="The task, as arithmetic.", show_default="the bundle's own")]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many of the task's problems to decode.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="How many problems to decode together.")]
 
