@@ -53,9 +53,9 @@ def confidences(
         sure = np.exp(chosen_logits - logsumexp)
     elif kind == "topk_margin":
         probabilities = np.exp(topk_logits[:, :2] - logsumexp[:, None])
-        sure = probabilities[:, 0] - probabilities[:, 1:].sum(1, dtype=np.float32)
+        sure = probabilities[:, 0] - probabilities[:, 1:].sum(1)
     elif kind == "entropy":
         sure = -entropy
     else:
-        sure = random.random(chosen_logits.shape[0], dtype=np.float32)
+        sure = random.random(chosen_logits.shape, dtype=np.float32)
     return sure
