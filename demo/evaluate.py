@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,20 +138,40 @@ def evaluate(
     **settings: Any,
 ) -> Evaluation:
     """Decode the first `limit` problems of a task, `batch` at a time; `progress` is told the share that is done."""
+    (evaluation,) = evaluate_together(model, task, [(system, settings)], limit, progress, batch=batch, seed=seed)
+    return evaluation
+
+
+def evaluate_together(
+    model: Model,
+    task: Task,
+    runs: Sequence[tuple[str, Mapping[str, Any]]],
+    limit: int,
+    progress: Callable[[float], None] | None = None,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Several systems with their settings, in turn on each problem: what slows the machine for a while slows all alike."""
+    chosen = [model.settings(system, **settings) for system, settings in runs]
     problems = task.prompts(limit)
     prompts = [model.encode(problem.question) for problem in problems]
-    generations: list[Generation] = []
-    seconds = 0.0
+    generations: list[list[Generation]] = [[] for _ in runs]
+    seconds = [0.0] * len(runs)
     for first in range(0, limit, batch):
-        requests = [model.request(prompt, system, seed, **settings) for prompt in prompts[first : first + batch]]
-        started = time.perf_counter()
-        generations += model.decode(requests, batch)
-        seconds += time.perf_counter() - started
-        if progress:
-            progress(len(generations) / limit)
-    correct = _scores(task, problems, generations)
-    return Evaluation(task.name, system, model.settings(system, **settings), correct, generations, seconds, batch)
+        for index, (system, settings) in enumerate(runs):
+            requests = [model.request(prompt, system, seed, **settings) for prompt in prompts[first : first + batch]]
+            started = time.perf_counter()
+            generations[index] += model.decode(requests, batch)
+            seconds[index] += time.perf_counter() - started
+            if progress:
+                progress((first + batch * (index + 1) / len(runs)) / limit)
+    return [
+        Evaluation(task.name, system, used, scores(task, problems, done), done, elapsed, batch)
+        for (system, _), used, done, elapsed in zip(runs, chosen, generations, seconds, strict=True)
+    ]
 
 
-def _scores(task: Task, problems: Sequence[Problem], generations: Sequence[Generation]) -> list[bool]:
+def scores(task: Task, problems: Sequence[Problem], generations: Sequence[Generation]) -> list[bool]:
+    """Which problems were solved."""
     return [task.score(problem, generation.text) for problem, generation in zip(problems, generations, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ..demo.evaluate import Evaluation, evaluate, find_task
+from ..demo.evaluate import Evaluation, evaluate_together, find_task
 from ..demo.task import Problem
 from ..runtime.generate import load
 from .bundles import CHECKPOINT, demo_bundle
@@ -41,12 +41,9 @@ def run_demo(fresh: bool, as_json: bool) -> bool:
 
 
 def _decode(bundle: str) -> list[Evaluation]:
-    model = load(bundle)
+    runs = [(system, {"unmask": rule}) for system, rule in SYSTEMS.items()]
     with progress() as report:
-        return [
-            evaluate(model, TASK, system, QUESTIONS, partial(report, f"decode: {system}"), unmask=rule)
-            for system, rule in SYSTEMS.items()
-        ]
+        return evaluate_together(load(bundle), TASK, runs, QUESTIONS, partial(report, "decode"))
 
 
 def _data(problems: Sequence[Problem], evaluations: Sequence[Evaluation]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..demo.evaluate import Evaluation, Task, evaluate, find_task
+from ..demo.evaluate import Evaluation, Task, evaluate_together, find_task
 from ..graphs.errors import DllmEdgeError
 from ..runtime.generate import Model
 from .output import print_json, progress, screen
@@ -51,14 +51,9 @@ def task_of(model: Model, name: str | None) -> Task:
 def evaluate_systems(
     model: Model, task: Task, systems: Sequence[str], limit: int, batch: int, seed: int, settings: dict[str, Any]
 ) -> list[Evaluation]:
-    """All settings are checked before the first decode."""
-    for system in systems:
-        model.settings(system, **settings)
+    runs = [(system, settings) for system in systems]
     with progress() as report:
-        return [
-            evaluate(model, task, system, limit, partial(report, system), batch=batch, seed=seed, **settings)
-            for system in systems
-        ]
+        return evaluate_together(model, task, runs, limit, partial(report, task.name), batch=batch, seed=seed)
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
