@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError, nodes
+from jinja2 import Template, TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -69,6 +70,11 @@ def environment() -> ImmutableSandboxedEnvironment:
     return sandbox
 
 
+@lru_cache(maxsize=8)
+def compiled(template: str) -> Template:
+    return environment().from_string(template)
+
+
 def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) -> str:
     """The prompt of `messages`, ending where the assistant's turn begins. `tokens`: `bos_token` and `eos_token`.
 
@@ -77,8 +83,7 @@ def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) 
     if not messages or not all(isinstance(message, Mapping) and valid(message) for message in messages):
         raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
     try:
-        compiled = environment().from_string(template)
-        return compiled.render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
+        return compiled(template).render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
     except Exception as error:  # a template can fail in every way that an expression can
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({reason})") from error

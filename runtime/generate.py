@@ -193,11 +193,18 @@ def _event(event: Committed) -> Event:
     )
 
 
-def load(bundle: str | os.PathLike[str], *, engine: str = "onnxruntime", device: str = "cpu", threads: int = 0) -> Model:
-    """Open a bundle on an engine. `threads` within an operator (0: all cores)."""
+def load(
+    bundle: str | os.PathLike[str],
+    *,
+    engine: str = "onnxruntime",
+    device: str = "cpu",
+    threads: int = 0,
+    compute: str = "float32",
+) -> Model:
+    """Open a bundle on an engine. `threads` within an operator (0: all cores); `compute` as the engine takes it."""
     if engine != "onnxruntime":
         raise DllmEdgeError(f"unknown engine '{engine}': this version has onnxruntime")
     if device != "cpu":
         raise DllmEdgeError(f"unknown device '{device}': this version runs on cpu")
     opened = Bundle.open(Path(bundle))
-    return Model(opened, OnnxRuntimeEngine(opened, threads))
+    return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute))

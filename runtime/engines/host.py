@@ -101,7 +101,7 @@ class HostCaches:
             tensor[0][:, slots] = kept[row][:, rows]
 
     def saliency(self, cache: Lanes, queries: Float32) -> Float32:
-        keys = lane_tensors(cache)[::2]
+        keys = [key.astype(np.float32, copy=False) for key in lane_tensors(cache)[::2]]
         return np.stack([(key[0] @ query[:, :, None])[..., 0].mean(0) for key, query in zip(keys, queries, strict=True)])
 
     def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:

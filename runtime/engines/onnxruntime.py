@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnxruntime
 
-from ...graphs.contract import Profile
+from ...graphs.contract import DType, Profile
 from ...graphs.errors import DllmEdgeError
 from ..bundle import Bundle
 from .base import Lanes, StepOutputs
@@ -19,12 +19,15 @@ class OnnxRuntimeEngine(HostCaches):
 
     name = "onnxruntime"
 
-    def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None) -> None:
-        """`threads` within an operator (0: all cores); `flavour` overrides the choice by ONNX Runtime's version."""
-        super().__init__(bundle.config, "float32", bundle.manifest.candidates)
+    def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None, compute: str = "float32") -> None:
+        """`threads` within an operator (0: all cores); `flavour` overrides the choice by ONNX Runtime's version.
+
+        `compute` is what the graph and its caches compute in: `float32`, or `float16`, which a CPU runs by casting.
+        """
+        super().__init__(bundle.config, _computable(compute), bundle.manifest.candidates)
         release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
         flavours = ("fused", "portable") if release >= FUSED_FROM else ("portable",)
-        graph = bundle.graph([flavour] if flavour else flavours, "float32")
+        graph = bundle.graph([flavour] if flavour else flavours, compute)
         self.flavour = graph.flavour
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -66,6 +69,14 @@ class OnnxRuntimeEngine(HostCaches):
             kind = NUMPY_TYPES[spec.dtype].type
             binding.bind_output(spec.name, "cpu", 0, kind, spec.shape(profile), array.ctypes.data)
         return binding, kept
+
+
+def _computable(compute: str) -> DType:
+    if compute == "float32" or compute == "float16":
+        return compute
+    raise DllmEdgeError(
+        f"ONNX Runtime's CPU provider cannot compute in {compute}: use float32, for which the bundle has a graph over the same weights"
+    )
 
 
 def _place(lanes: Lanes | None) -> tuple[int, ...]:
