@@ -12,6 +12,7 @@ from .host import HEAD, NUMPY_TYPES, REMEMBERED, Array, HostCache, HostCaches, W
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
+COMPUTABLE: tuple[DType, ...] = ("float32", "float16")
 
 
 class OnnxRuntimeEngine(HostCaches):
@@ -72,10 +73,12 @@ class OnnxRuntimeEngine(HostCaches):
 
 
 def _computable(compute: str) -> DType:
-    if compute == "float32" or compute == "float16":
-        return compute
+    for known in COMPUTABLE:
+        if known == compute:
+            return known
     raise DllmEdgeError(
-        f"ONNX Runtime's CPU provider cannot compute in {compute}: use float32, for which the bundle has a graph over the same weights"
+        f"ONNX Runtime's CPU provider cannot compute in {compute}: use {' or '.join(COMPUTABLE)}; "
+        "every bundle has a float32 graph over its weights"
     )
 
 
