@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from ..graphs.errors import DllmEdgeError
 from .unmasking.proposals import Confidence
-from .unmasking.rules import Unmask
+
+Unmask = Literal["quota", "schedule", "threshold", "factor"]
 
 LEAST = {"gen_length": 1, "block_length": 0, "steps": 0, "refresh": 0, "delay": 0, "max_steps": 0, "kernel": 1}
 CHOICES = {"unmask": get_args(Unmask), "confidence": get_args(Confidence)}

@@ -11,12 +11,13 @@ from .order import ranked
 def factor(confidence: Float32, limit: float, reference_compat: bool = False) -> Int64:
     """The n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
 
-    The most confident is always among them. With `reference_compat`, the last candidate is committed as well when it
-    is the first to fail, as the authors' code does: of two candidates it always commits both.
+    The most confident is always among them. With `reference_compat`, as the authors' code has it, equality passes, and
+    the last candidate is committed as well when it is the first to fail: of two candidates always both are.
     """
     order = ranked(confidence)
     counts = np.arange(1, confidence.size + 1)
-    within = (counts + 1) * (1 - confidence[order].astype(np.float64)) < limit
+    missed = (counts + 1) * (1 - confidence[order].astype(np.float64))
+    within = missed <= limit if reference_compat else missed < limit
     within[:1] = True
     count = int(np.logical_and.accumulate(within).sum())
     return order if reference_compat and count == confidence.size - 1 else order[:count]

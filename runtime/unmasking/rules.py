@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from ..engines.base import Float32, Int64
+from ..settings import Settings
 from .factor import factor
 from .quota import quota, quotas
 from .schedule import scheduled
 from .threshold import threshold
-
-if TYPE_CHECKING:
-    from ..settings import Settings
-
-Unmask = Literal["quota", "schedule", "threshold", "factor"]
 
 
 class Rule:
