@@ -133,7 +133,7 @@ def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The family's settings, overlaid by those of a `decoding.json` in the checkpoint's folder; its `task`, if it has one."""
+    """The `decoding.json` in the checkpoint's folder, if there is one, over the settings that the family's authors decode with."""
     file = checkpoint.folder / DECODING
     own = read_object(file) if file.is_file() else {}
     defaults, systems = own.get("defaults", {}), own.get("systems", {})
@@ -142,7 +142,8 @@ def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
         raise DllmEdgeError(
             f"{file}: should hold objects 'defaults' (setting: value) and 'systems' (name: settings), and a 'task'"
         )
-    return own | {"defaults": checkpoint.family.decoding_defaults(checkpoint.config) | defaults, "systems": systems}
+    vanilla = checkpoint.family.decoding_defaults(checkpoint.config) | systems.get("vanilla", {})
+    return own | {"defaults": defaults, "systems": systems | {"vanilla": vanilla}}
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -74,8 +75,12 @@ class Canvas:
         return int(self.tokens.size)
 
     def blocks(self, length: int) -> Iterator[Block]:
-        """The blocks of the region to decode, left to right; the last may be shorter."""
-        edges = [*range(self.start, self.stop, length), self.stop]
+        """The blocks of the region to decode, left to right; the last may be shorter.
+
+        Those of a model with block-causal attention lie where its own do, so the first may be shorter, too.
+        """
+        aligned = self.start // length * length if self.config.attention == "block-causal" else self.start
+        edges = [self.start, *range(aligned + length, self.stop, length), self.stop]
         return (Block(start, stop) for start, stop in pairwise(edges))
 
     def masked(self, block: Block) -> Int64:
@@ -103,6 +108,7 @@ class Canvas:
             position_ids=self._positions,
             logit_rows=self._rows(block, 0),
             predicts=self._positions[block.start : block.stop],
+            own_mask=self._own_mask,
             saliency_weights=weights,
             staging=staging,
         )
@@ -151,6 +157,14 @@ class Canvas:
         text = region[: ends[0]] if ends.size else region
         generated: Int64 = text[text != self.mask_token_id]
         return generated
+
+    @cached_property
+    def _own_mask(self) -> Bool | None:
+        """`[L, L]`: what the model lets each position of a whole canvas see; None: everything."""
+        if self.config.attention != "block-causal":
+            return None
+        blocks = self._positions // self.config.attention_block
+        return blocks[:, None] >= blocks
 
     def _rows(self, block: Block, first: int) -> Int64:
         """Rows, counted from position `first`, whose logits predict the block's positions."""

@@ -18,7 +18,7 @@ from .engines.base import Engine
 from .engines.onnxruntime import OnnxRuntimeEngine
 from .request import Committed, Finished, FinishReason, Request
 from .settings import Settings, with_settings
-from .systems import find_system
+from .systems import SYSTEMS, find_system
 from .tokenizer import BundleTokenizer
 from .trace import StepTrace
 
@@ -80,6 +80,9 @@ class Model:
     def settings(self, system: str, **changes: Any) -> Settings:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
         chosen = find_system(system)
+        if self.config.diffusion and self.config.attention not in chosen.attention:
+            fitting = ", ".join(name for name, other in SYSTEMS.items() if self.config.attention in other.attention)
+            raise DllmEdgeError(f"{system} is not for models with {self.config.attention} attention: use {fitting}")
         tuned = self.bundle.decoding
         defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
         given = {name: value for name, value in defaults.items() if name in chosen.settings and name not in changes}

@@ -18,6 +18,7 @@ from ...runtime.bundle import Bundle
 from ...runtime.engines.onnxruntime import OnnxRuntimeEngine
 from ...runtime.generate import Model
 from ...runtime.settings import Settings
+from ...runtime.systems import SYSTEMS
 from ..checkpoint import Checkpoint
 from ..structure import check_structure
 from ..torch_engine import TorchEngine
@@ -112,12 +113,12 @@ class _Validation:
 
     def _trajectories(self) -> Level:
         model, reference = self._models()
-        block = min(
-            int(self.bundle.decoding.get("defaults", {}).get("block_length", 0)) or TRAJECTORY_LENGTH, TRAJECTORY_LENGTH
-        )
+        block = min(model.settings("vanilla").block_length or TRAJECTORY_LENGTH, TRAJECTORY_LENGTH)
         runs: list[tuple[str, Settings]] = []
+        length = TRAJECTORY_LENGTH - TRAJECTORY_LENGTH % block
         for system, unmask in TRAJECTORIES:
-            length = TRAJECTORY_LENGTH - TRAJECTORY_LENGTH % block
+            if self.bundle.config.attention not in SYSTEMS[system].attention:
+                continue
             changes = {"unmask": unmask, "confidence": "maskgit_plus", "gen_length": length, "block_length": block}
             runs.append((system, model.settings(system, **changes)))
         return check_trajectories(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...graphs.config import AttentionPattern
 from ..canvas import Canvas
 from ..settings import Settings
 from ..steps import Answer, CacheOperation, Step
@@ -34,7 +35,10 @@ __all__ = ["RULE_SETTINGS", "Answer", "Decoding", "System"]
 
 @dataclass(frozen=True)
 class System:
-    """A published way to decode. `capacity` says how many slots of its own cache a sequence keeps between refreshes."""
+    """A published way to decode. `capacity` says how many slots of its own cache a sequence keeps between refreshes.
+
+    `attention` names the patterns of the models that it is for.
+    """
 
     name: str
     summary: str
@@ -42,4 +46,5 @@ class System:
     decode: Callable[[Canvas, Settings, Unmasker], Decoding]
     capacity: Callable[[Canvas, Settings], int]
     settings: tuple[str, ...]
+    attention: tuple[AttentionPattern, ...]
     defaults: Mapping[str, Any]

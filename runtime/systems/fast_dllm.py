@@ -57,6 +57,7 @@ def _system(name: str, summary: str, decode: object) -> System:
         decode=decode,  # type: ignore[arg-type]
         capacity=lambda canvas, settings: len(canvas),
         settings=(*RULE_SETTINGS, "refresh"),
+        attention=("bidirectional",),
         defaults={"unmask": "threshold"},
     )
 

@@ -54,5 +54,6 @@ SPARSE = System(
     decode=decode,
     capacity=capacity,
     settings=(*RULE_SETTINGS, "retention", "kernel", "delay"),
+    attention=("bidirectional",),
     defaults={},
 )

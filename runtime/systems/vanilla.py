@@ -29,5 +29,6 @@ VANILLA = System(
     decode=decode,
     capacity=lambda canvas, settings: 0,
     settings=RULE_SETTINGS,
+    attention=("bidirectional", "block-causal"),
     defaults={},
 )
