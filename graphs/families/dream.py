@@ -27,8 +27,8 @@ def read(keys: ConfigKeys) -> ModelConfig:
 
 
 def decoding(config: ModelConfig) -> dict[str, Any]:
-    """`block_length` None: the whole generated region is one block."""
-    return {"block_length": None, "unmask": "schedule", "confidence": "entropy", "temperature": 0.0}
+    """`block_length` 0: the whole generated region is one block."""
+    return {"block_length": 0, "unmask": "schedule", "confidence": "entropy", "temperature": 0.0}
 
 
 FAMILY = Family(

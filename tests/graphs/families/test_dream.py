@@ -58,7 +58,7 @@ def test_published_configuration() -> None:
     assert config.eos_token_ids == (151643, 151645)
     assert len(family.tensor_names(config)) == 339  # 3 + 28 * 12, as the published index has
     assert family.decoding_defaults(config) == {
-        "block_length": None,
+        "block_length": 0,
         "unmask": "schedule",
         "confidence": "entropy",
         "temperature": 0.0,
