@@ -124,12 +124,15 @@ class Canvas:
             visible=visible,
         )
 
-    def predictable(self, block: Block, step: Step) -> Int64:
-        """Masked positions of the block that the step predicts: with a logit shift, not those whose row was not sent."""
-        positions = self.masked(block)
-        if self.config.logit_shift and step.position_ids[0] > 0:
-            positions = positions[positions > step.position_ids[0]]
-        return positions
+    def predicting(self, block: Block, step: Step) -> Int64:
+        """The step's logit rows that predict masked positions of the block, by position.
+
+        A row counts where it is the position's own, or with a logit shift the one before: a window's first may be neither.
+        """
+        positions, sent = step.predicts, step.position_ids[step.logit_rows]
+        wanted = (positions >= block.start) & (positions < block.stop) & (self.tokens[positions] == self.mask_token_id)
+        rows = np.flatnonzero(wanted & (sent == np.maximum(positions - int(self.config.logit_shift), 0)))
+        return rows[np.argsort(positions[rows], kind="stable")]
 
     def commit(self, positions: Int64, ids: Int64, confidences: Float32) -> None:
         """Write tokens to masked positions, in any order."""

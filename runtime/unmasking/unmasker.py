@@ -18,10 +18,10 @@ class Unmasker:
         self.canvas, self.settings, self.random = canvas, settings, random
 
     def begin(self, block: Block, first_alone: bool = False) -> None:
-        """Start a block's rule. With `first_alone` its first commit is the first position, whatever its confidence."""
-        masks = int(self.canvas.masked(block).size)
-        self.block, self.first_alone = block, first_alone
-        self.rule = Rule(self.settings, masks, self.settings.block_steps(masks), first_alone)
+        """Start a block's rule. With `first_alone` a masked first position is committed on its own, whatever its confidence."""
+        masked = self.canvas.masked(block)
+        self.block, self.first_alone = block, first_alone and block.start in masked
+        self.rule = Rule(self.settings, masked.size, self.settings.block_steps(masked.size), self.first_alone)
 
     @property
     def pending(self) -> bool:
@@ -46,8 +46,8 @@ class Unmasker:
 
     def propose(self, result: StepResult) -> Proposals:
         """A token and its confidence for each masked position of the block that the step predicts."""
-        positions = self.canvas.predictable(self.block, result.step)
-        rows = positions - self.block.start
+        rows = self.canvas.predicting(self.block, result.step)
+        positions = result.step.predicts[rows]
         logits, logsumexp = result.topk_logits[rows], result.logsumexp[rows]
         place = sample(logits, self.settings.temperature, self.random)
         each = np.arange(positions.size)

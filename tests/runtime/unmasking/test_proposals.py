@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dllm_edge.runtime.engines.base import Float32
+from dllm_edge.runtime.unmasking.proposals import Confidence, Proposals, confidences, sample
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """In float64."""
+    weights = np.exp(logits.astype(np.float64) - logits.max())
+    return np.asarray(weights / weights.sum())
+
+
+# One row over a whole vocabulary of five; the candidates of the second lack its best id, as if that were forbidden.
+LOGITS = np.array([[2.0, 1.0, 0.5, 0.0, -1.0], [3.0, 1.0, 0.5, 0.0, -1.0]], dtype=np.float32)
+CANDIDATES = np.stack((LOGITS[0, :4], LOGITS[1, 1:]))
+LOGSUMEXP = np.log(np.exp(LOGITS.astype(np.float64)).sum(1)).astype(np.float32)
+ENTROPY = np.array([-(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS], dtype=np.float32)
+
+
+def sure(kind: Confidence, chosen: Float32) -> NDArray[Any]:
+    return confidences(kind, chosen, CANDIDATES, LOGSUMEXP, ENTROPY, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("maskgit_plus", [softmax(LOGITS[0])[0], softmax(LOGITS[1])[1]]),
+        ("topk_margin", [softmax(LOGITS[0])[0] - softmax(LOGITS[0])[1], softmax(LOGITS[1])[1] - softmax(LOGITS[1])[2]]),
+        ("entropy", [(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS]),
+    ],
+)
+def test_confidences_are_of_the_distribution_over_the_whole_vocabulary(kind: Confidence, expected: list[float]) -> None:
+    actual = sure(kind, CANDIDATES[:, 0])
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_a_sampled_tokens_confidence_is_its_own_probability() -> None:
+    np.testing.assert_allclose(
+        sure("maskgit_plus", CANDIDATES[:, 2]), [softmax(LOGITS[0])[2], softmax(LOGITS[1])[3]], rtol=1e-6
+    )
+
+
+def test_a_margin_over_no_second_candidate_is_the_probability() -> None:
+    only = CANDIDATES[:1, :1]
+    actual = confidences("topk_margin", only[:, 0], only, LOGSUMEXP[:1], ENTROPY[:1], np.random.default_rng(0))
+    np.testing.assert_allclose(actual, softmax(LOGITS[0])[:1], rtol=1e-6)
+
+
+def test_random_confidence_depends_on_the_seed_alone() -> None:
+    first, again = sure("random", CANDIDATES[:, 0]), sure("random", CANDIDATES[:, 3])
+    assert first.tolist() == again.tolist()
+    assert len(set(first.tolist())) == 2
+    assert ((first >= 0) & (first < 1)).all()
+
+
+def test_no_temperature_takes_the_best_and_draws_nothing() -> None:
+    random = np.random.default_rng(3)
+    assert sample(CANDIDATES, 0.0, random).tolist() == [0, 0]
+    assert random.random() == np.random.default_rng(3).random()
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    rows = np.repeat(CANDIDATES, 50, axis=0)
+    draws = [sample(rows, 1.0, np.random.default_rng(seed)).tolist() for seed in (7, 7, 8)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+# Critical values of chi-square with 3 degrees of freedom at 0.1%; the wrong temperature gives hundreds.
+CRITICAL = 16.27
+
+
+def chi_square(temperature: float, claimed: float) -> float:
+    """Of 20,000 draws at `temperature` against the softmax at the `claimed` one."""
+    rows = np.tile(CANDIDATES[0], (20_000, 1))
+    counts = np.bincount(sample(rows, temperature, np.random.default_rng(0)), minlength=4)
+    expected = softmax(CANDIDATES[0] / claimed) * counts.sum()
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_many_draws_follow_the_softmax_at_that_temperature(temperature: float) -> None:
+    assert chi_square(temperature, temperature) < CRITICAL
+    assert chi_square(temperature, temperature * 1.2) > CRITICAL
+
+
+def test_a_temperature_close_to_none_takes_the_best() -> None:
+    assert sample(np.tile(CANDIDATES, (100, 1)), 1e-6, np.random.default_rng(0)).tolist() == [0] * 200
+
+
+def test_rows_are_drawn_independently() -> None:
+    rows = np.tile(np.zeros(4, dtype=np.float32), (64, 1))
+    assert len(set(sample(rows, 1.0, np.random.default_rng(0)).tolist())) == 4
+
+
+def test_take_picks_places() -> None:
+    proposals = Proposals(np.array([4, 6, 9]), np.array([11, 12, 13]), np.array([0.1, 0.2, 0.3], dtype=np.float32))
+    positions, ids, confidence = proposals.take(np.array([2, 0]))
+    assert len(proposals) == 3
+    assert (positions.tolist(), ids.tolist(), confidence.tolist()) == ([9, 4], [13, 11], [np.float32(0.3), np.float32(0.1)])
