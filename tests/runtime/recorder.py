@@ -1,0 +1,74 @@
+"""A recorder of what an engine is asked for, and short ways to run requests on one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.runtime.driver import Driver
+from dllm_edge.runtime.engines.base import Cache, Engine, Float32, Int64, Lanes, StepInputs, StepOutputs
+from dllm_edge.runtime.request import Committed, Finished, Request
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of `Engine.run`. Lanes are `(first, count, capacity)`."""
+
+    profile: Profile
+    cache: tuple[int, int, int] | None
+    bind: tuple[int, int, int] | None
+    input_ids: Int64
+    keep_rows: bool
+
+
+class Recorder:
+    """An engine that writes down what it is asked for: launches, operations (`store`, `saliency`, `select`), caches."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.config, self.name = engine, engine.config, engine.name
+        self.launches: list[Launch] = []
+        self.operations: list[str] = []
+        self.allocated: list[tuple[int, int]] = []
+
+    def profile(self, wanted: Profile) -> Profile:
+        return self.engine.profile(wanted)
+
+    def allocate(self, batch: int, capacity: int) -> Cache:
+        self.allocated.append((batch, capacity))
+        return self.engine.allocate(batch, capacity)
+
+    def inputs(self, profile: Profile) -> StepInputs:
+        return self.engine.inputs(profile)
+
+    def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
+        ids = self.engine.inputs(profile).input_ids.copy()
+        self.launches.append(Launch(profile, place(cache), place(bind), ids, keep_rows))
+        return self.engine.run(profile, cache, bind, keep_rows)
+
+    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+        self.operations.append("store")
+        self.engine.store(cache, slots, row, rows)
+
+    def saliency(self, cache: Lanes, queries: Float32) -> Float32:
+        self.operations.append("saliency")
+        return self.engine.saliency(cache, queries)
+
+    def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:
+        self.operations.append("select")
+        self.engine.select(source, keep, target)
+
+
+def place(lanes: Lanes | None) -> tuple[int, int, int] | None:
+    return (lanes.first, lanes.count, lanes.cache.capacity) if lanes else None
+
+
+def finish(engine: Engine, requests: Sequence[Request], max_batch: int = 8) -> list[Finished]:
+    """Run requests to their end; their ends in the requests' order."""
+    ends = {id(event.request): event for event in Driver(engine, max_batch).run(requests) if isinstance(event, Finished)}
+    return [ends[id(request)] for request in requests]
+
+
+def commits(engine: Engine, request: Request) -> list[Committed]:
+    """The commits of one request, run alone."""
+    return [event for event in Driver(engine).run([request]) if isinstance(event, Committed)]
