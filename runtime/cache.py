@@ -23,6 +23,8 @@ def kept_slots(scores: Float32, block: Block, retention: float, kernel: int) -> 
     """
     layers, length = scores.shape
     outside = np.delete(np.arange(length), np.s_[block.start : block.stop])
+    if not outside.size:
+        return np.zeros((layers, 0), dtype=np.int64)
     edge = np.full((layers, kernel // 2), -np.inf, dtype=scores.dtype)
     padded = np.concatenate((edge, scores[:, outside], edge), axis=1)
     smoothed = sliding_window_view(padded, kernel, axis=1).max(-1)

@@ -44,7 +44,8 @@ def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
 
 
 def capacity(canvas: Canvas, settings: Settings) -> int:
-    return max(kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block))
+    """At least one: a block step attends to a cache even where nothing is kept."""
+    return max(1, *(kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block)))
 
 
 SPARSE = System(
