@@ -1,7 +1,7 @@
 """The embedded task: arithmetic word problems with worked steps, made from a seed.
 
-A problem has one to three operations on whole numbers below 100. Training and held-out problems come from separate seeds,
-and a held-out question that also stands among the training questions is never used (`held_out`).
+A problem has one to three operations on whole numbers below 100. Training and held-out problems come from separate seeds, and
+training leaves out the questions that are held out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Problem:
 def problem(source: random.Random) -> Problem:
     """Draw one problem."""
     name, item = source.choice(NAMES), source.choice(ITEMS)
-    value = source.randint(1, LARGEST)
+    value = source.randint(2, LARGEST)
     question, steps = [f"{name} has {value} {item}."], [f"Start: {value}."]
     for _ in range(source.randint(1, 3)):
         gain = value == 0 or (value < LARGEST and source.random() < 0.5)
