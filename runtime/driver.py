@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from ..graphs.contract import Profile
+from ..graphs.errors import DllmEdgeError
 from .batch import fill, fill_padding, result_of
 from .engines.base import Engine, Lanes, StepOutputs
 from .pools import Pools
@@ -19,13 +20,15 @@ from .steps import Answer, CacheOperation, Saliency, Select, Step, Store
 from .trace import StepTrace
 
 PATIENCE = 4
-"""Ticks after which a waiting group goes before larger ones."""
+"""Ticks after which the group that has waited longest goes before larger ones."""
 
 
 class Driver:
     """Runs requests on one engine, at most `max_batch` at a time."""
 
     def __init__(self, engine: Engine, max_batch: int = 8) -> None:
+        if max_batch < 1:
+            raise DllmEdgeError(f"max_batch={max_batch}: must be at least 1")
         self.engine, self.max_batch = engine, max_batch
         self.steady_cache_bytes = self.peak_cache_bytes = 0
 
@@ -74,7 +77,7 @@ class Driver:
                 groups.setdefault((profile, place, step.keep_rows), []).append(sequence)
         if not groups:
             return []
-        group = max(groups.values(), key=lambda group: (max(s.waited for s in group) >= PATIENCE, len(group)))
+        group = max(groups.values(), key=_urgency)
         for sequence in active:
             sequence.waited = 0 if sequence in group else sequence.waited + 1
         return group
@@ -97,10 +100,11 @@ class Driver:
         keep_rows = any(isinstance(s.pending, Step) and s.pending.keep_rows for s in group)
         outputs = self.engine.run(profile, cache, bind, keep_rows)
         seconds = (time.perf_counter() - started) / len(group)
-        for sequence, row in zip(group, places, strict=True):
-            yield from self._receive(sequence, outputs, row, seconds, len(group))
+        # All before the first event: whoever takes it may run the engine, whose buffers hold the others' answers.
+        answers = zip(group, places, strict=True)
+        yield from [event for each, row in answers for event in self._receive(each, outputs, row, seconds, len(group))]
 
-    def _receive(self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int) -> Iterator[Committed]:
+    def _receive(self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int) -> list[Committed]:
         step, canvas = sequence.pending, sequence.request.canvas
         assert isinstance(step, Step)
         result = result_of(step, outputs, row)
@@ -119,8 +123,7 @@ class Driver:
         commits = canvas.commits[before:]
         if sequence.request.trace:
             sequence.trace.append(StepTrace.of(sequence.forwards, batch, result, commits, seconds))
-        for commit in commits:
-            yield Committed(sequence.request, sequence.forwards, commit)
+        return [Committed(sequence.request, sequence.forwards, commit) for commit in commits]
 
     def _operate(self, sequence: Sequence, operation: CacheOperation, row: int) -> Answer:
         lane = sequence.lane
@@ -146,3 +149,9 @@ class Driver:
             sequence.engine_seconds,
             sequence.trace,
         )
+
+
+def _urgency(group: list[Sequence]) -> tuple[int, int]:
+    """What a group is chosen by: how long it has waited, once that is too long; then its size."""
+    waited = max(sequence.waited for sequence in group)
+    return (waited if waited >= PATIENCE else 0, len(group))

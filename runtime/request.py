@@ -77,6 +77,7 @@ class Sequence:
         unmasker = Unmasker(request.canvas, request.settings, np.random.default_rng(request.seed))
         self.coroutine = request.system.decode(request.canvas, request.settings, unmasker)
         self.pending: Step | CacheOperation | None = next(self.coroutine, None)
+        assert not isinstance(self.pending, CacheOperation), "a system begins with a step"
 
     def answer(self, answer: Answer) -> None:
         """Send the coroutine what it waits for and take what it wants next (None: it has ended)."""
