@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from ..graphs.contract import Profile
 from ..graphs.errors import DllmEdgeError
@@ -32,7 +32,7 @@ class Driver:
         self.engine, self.max_batch = engine, max_batch
         self.steady_cache_bytes = self.peak_cache_bytes = 0
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Committed | Finished]:
+    def run(self, requests: Iterable[Request]) -> Generator[Committed | Finished, None, None]:
         """Decode all requests; events come as they happen. Closing the iterator abandons what is under way."""
         waiting = deque(requests)
         pools = Pools(self.engine, list(waiting), self.max_batch)

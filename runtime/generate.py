@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -137,12 +137,10 @@ class Model:
         chat: bool = True,
         seed: int = 0,
         **settings: Any,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Decode one prompt and yield each commit as it happens. Closing the iterator cancels."""
         request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
-        for event in Driver(self.engine).run([request]):
-            if isinstance(event, Committed):
-                yield _event(event)
+        return (_event(event) for event in Driver(self.engine).run([request]) if isinstance(event, Committed))
 
     def request(self, prompt: Sequence[int], system: str, seed: int = 0, trace: bool = False, **settings: Any) -> Request:
         """A request for the driver: a prompt's ids followed by `gen_length` masks."""
