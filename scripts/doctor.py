@@ -33,16 +33,17 @@ def diagnose(as_json: bool) -> bool:
     """Print the checks; whether everything that is required is there."""
     checks = [_python(), *_packages(), _engine(), _demo(), _cache_folder()]
     ok = all(check.ok for check in checks if check.required)
-    machine = _machine()
+    about = machine()
     if as_json:
-        print_json({"ok": ok, "machine": machine, "checks": [asdict(check) for check in checks]})
+        print_json({"ok": ok, "machine": about, "checks": [asdict(check) for check in checks]})
         return ok
     screen().print(_table(checks))
-    screen().print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim", highlight=False)
+    screen().print(", ".join(f"{name} {value}" for name, value in about.items()), style="dim", highlight=False)
     return ok
 
 
-def _machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int]:
+    """What this runs on."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "system": platform.system(),

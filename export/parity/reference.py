@@ -9,6 +9,7 @@ import onnx
 import torch
 from onnx.external_data_helper import ExternalDataInfo
 
+from ...graphs.attention import Flavour
 from ...graphs.step import Step
 from ...graphs.transformer import Transformer
 from ...runtime.bundle import Bundle
@@ -22,9 +23,9 @@ STORED_TYPES = {
 }
 
 
-def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None) -> Step:
+def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None, flavour: Flavour = "fused") -> Step:
     """A step module of float32 compute; it takes 4 bytes of memory a weight."""
-    step = Step(bundle.config, list(bundle.manifest.forbidden)).eval()
+    step = Step(bundle.config, list(bundle.manifest.forbidden), flavour).eval()
     load_weights(step.transformer, bundle, checkpoint)
     return step
 

@@ -1,0 +1,41 @@
+"""What a part of the benchmark found: numbers with what they were meant to be, and tables beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number, as text for a table, with its target; `met` is None where there is none."""
+
+    name: str
+    value: float
+    text: str
+    target: str = ""
+    met: bool | None = None
+
+    @classmethod
+    def at_least(cls, name: str, value: float, limit: float, unit: str = "x") -> Finding:
+        return cls(name, value, f"{value:.2f}{unit}", f"at least {limit:g}{unit}", value >= limit)
+
+    @classmethod
+    def at_most(cls, name: str, value: float, limit: float, unit: str = "x") -> Finding:
+        return cls(name, value, f"{value:.2f}{unit}", f"at most {limit:g}{unit}", value <= limit)
+
+
+@dataclass
+class Part:
+    """A part of the benchmark. `data` is what its JSON holds beside the findings."""
+
+    name: str
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"title": self.title, "findings": [vars(finding) for finding in self.findings], **self.data}

@@ -1,0 +1,49 @@
+"""What the parts of the benchmark are given: the bundle that is measured, and one of SmolLM2-135M's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...export.bundle import export_bundle
+from ...runtime.bundle import Bundle
+from ...runtime.generate import Model, load
+from ..write_random_llada import SCALES, write_random_llada
+from .finding import Part
+
+
+@dataclass
+class Setup:
+    """`paired` problems for speeds, `problems` for accuracy; `export_scale` is a key of `write_random_llada.SCALES`."""
+
+    bundle: Path
+    threads: int
+    paired: int
+    problems: int
+    export_scale: str
+    folder: TemporaryDirectory[str] = field(default_factory=lambda: TemporaryDirectory(prefix="dllm-edge-bench-"))
+
+    @cached_property
+    def model(self) -> Model:
+        return load(self.bundle, threads=self.threads)
+
+    @cached_property
+    def shaped(self) -> Bundle:
+        """Random weights: 30 layers, hidden 576, 9 heads over 3 of keys, feed-forward 1536, 49,152 ids, in float32."""
+        checkpoint = Path(self.folder.name) / "checkpoint"
+        write_random_llada(checkpoint, SCALES["135m"])
+        return export_bundle(checkpoint, Path(self.folder.name) / "bundle", dtype="float32")
+
+
+Tell = Callable[[float], None]
+"""Told the share of a part that is done."""
+
+Measure = Callable[[Setup, Tell], Part]
+
+
+def within(tell: Tell, index: int, count: int) -> Tell:
+    """For the one of `count` equal stretches of a part that begins after `index` of them."""
+    return lambda share: tell((index + share) / count)

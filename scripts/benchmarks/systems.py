@@ -1,0 +1,121 @@
+"""Every system with every rule against vanilla decoding at one token a step, on the same problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from ...demo.evaluate import Evaluation, evaluate_together, find_task
+from ...demo.intervals import paired_difference
+from .finding import Finding, Part
+from .setup import Setup, Tell, within
+
+TASK = find_task("arithmetic")
+SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")
+RULES: tuple[dict[str, Any], ...] = (
+    {"unmask": "quota"},
+    {"unmask": "threshold", "threshold": 0.9},
+    {"unmask": "factor", "factor": 1.0},
+)
+RUNS = [(system, rule) for system in SYSTEMS for rule in RULES]
+HEADLINE = RUNS.index(("fast-dllm-dual", RULES[1]))
+GEN_LENGTHS, NATIVE_LENGTH = (128, 256), 64
+# Problems for what does not depend on them but by the length of their prompts.
+SAMPLES = 3
+LEAST_SPEEDUP, LARGEST_LOSS = 10.0, 0.01
+
+
+def measure_systems(setup: Setup, tell: Tell) -> Part:
+    """A table for each generation length with and without early stop; the first row is what the others are held against."""
+    part = Part(
+        "systems", f"systems and rules on {setup.paired} paired problems, against vanilla with quota (one token a step)"
+    )
+    part.data["tables"] = []
+    settings = [(length, early) for length in GEN_LENGTHS for early in (False, True)]
+    for index, (length, early) in enumerate(settings):
+        runs = [(system, {**rule, "gen_length": length, "early_stop": early}) for system, rule in RUNS]
+        found = evaluate_together(setup.model, TASK, runs, setup.paired, within(tell, index, len(settings)))
+        title = f"{length} tokens, early stop {'on' if early else 'off'}"
+        part.tables.append(_table(title, found))
+        part.data["tables"].append(_data(length, early, found))
+        if length == max(GEN_LENGTHS):
+            speed = found[0].seconds / found[HEADLINE].seconds
+            part.findings.append(Finding.at_least(f"dual, threshold 0.9: speed-up at {title}", speed, LEAST_SPEEDUP))
+    return part
+
+
+def measure_accuracy(setup: Setup, tell: Tell) -> Part:
+    """The dual cache with threshold 0.9 against vanilla with quota at the native length, problem by problem."""
+    runs = [(system, {**rule, "gen_length": NATIVE_LENGTH}) for system, rule in (RUNS[0], RUNS[HEADLINE])]
+    found = evaluate_together(setup.model, TASK, runs, setup.problems, tell)
+    difference = paired_difference(found[1].correct, found[0].correct)
+    part = Part("accuracy", f"accuracy on {setup.problems} held-out problems at {NATIVE_LENGTH} tokens")
+    within = abs(difference.difference) <= LARGEST_LOSS
+    points = f"{100 * difference.difference:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    part.findings = [
+        *(_accuracy(evaluation) for evaluation in found),
+        Finding("difference, dual less vanilla", difference.difference, points, "within 1 point", within),
+    ]
+    part.data = {"evaluations": [evaluation.to_json() for evaluation in found], "difference": difference.to_json()}
+    return part
+
+
+def _accuracy(evaluation: Evaluation) -> Finding:
+    low, high = evaluation.interval
+    name = f"{evaluation.system}, {evaluation.settings.unmask}"
+    return Finding(name, evaluation.accuracy, f"{evaluation.accuracy:.1%} ({100 * low:.1f} to {100 * high:.1f})")
+
+
+def measure_sparse(setup: Setup, tell: Tell) -> Part:
+    """What the cache of Sparse-dLLM at retention 0.5 takes beside the dual cache's, from the buffers."""
+    part = Part("sparse", "cache of Sparse-dLLM at retention 0.5 beside the dual cache's")
+    for length in GEN_LENGTHS:
+        runs = [(system, {**RULES[1], "gen_length": length}) for system in ("fast-dllm-dual", "sparse-dllm")]
+        dual, sparse = evaluate_together(setup.model, TASK, runs, SAMPLES, tell)
+        steady, peak = sparse.steady_cache_bytes / dual.steady_cache_bytes, sparse.peak_cache_bytes / dual.peak_cache_bytes
+        part.findings += [
+            Finding.at_most(f"block steps, {length} tokens", steady, 0.55),
+            Finding(f"peak (the refresh needs the whole), {length} tokens", peak, f"{peak:.2f}x"),
+        ]
+        part.data[str(length)] = {
+            evaluation.system: {"steady": evaluation.steady_cache_bytes, "peak": evaluation.peak_cache_bytes}
+            for evaluation in (dual, sparse)
+        }
+    return part
+
+
+def _table(title: str, evaluations: Sequence[Evaluation]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("system", no_wrap=True)
+    table.add_column("rule")
+    for column in ("accuracy", "tokens/\nforward", "tokens/\nsecond", "speed"):
+        table.add_column(column, justify="right")
+    for evaluation in evaluations:
+        table.add_row(
+            evaluation.system,
+            evaluation.settings.unmask,
+            f"{evaluation.accuracy:.0%}",
+            f"{evaluation.tokens_per_forward:.2f}",
+            f"{evaluation.tokens_per_second:.1f}",
+            f"{evaluations[0].seconds / evaluation.seconds:.2f}x",
+        )
+    return table
+
+
+def _data(length: int, early_stop: bool, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    base = evaluations[0]
+    return {
+        "gen_length": length,
+        "early_stop": early_stop,
+        "systems": [
+            evaluation.to_json()
+            | {
+                "speed": base.seconds / evaluation.seconds,
+                "accuracy_difference": paired_difference(evaluation.correct, base.correct).to_json(),
+            }
+            for evaluation in evaluations
+        ],
+    }
