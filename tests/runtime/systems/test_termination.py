@@ -1,0 +1,96 @@
+"""T12: random weights end, with every system and every rule; no mask token is written; counters are launches."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.runtime.canvas import Canvas
+from dllm_edge.runtime.request import Request
+from dllm_edge.runtime.settings import Settings, Unmask
+from dllm_edge.runtime.systems import SYSTEMS
+
+from ..numpy_engine import ENDLESS, MASK, SHIFTED, NumpyEngine
+from ..recorder import Recorder, finish
+from ..scripted import request
+
+RULES: tuple[dict[str, Any], ...] = (
+    {"unmask": "quota"},
+    {"unmask": "quota", "steps": 4},
+    {"unmask": "quota", "steps": 32, "confidence": "random"},
+    {"unmask": "schedule"},
+    {"unmask": "schedule", "steps": 6, "confidence": "entropy"},
+    {"unmask": "schedule", "steps": 2, "confidence": "topk_margin"},
+    {"unmask": "threshold", "threshold": 0.0},
+    {"unmask": "threshold", "threshold": 1.01},
+    {"unmask": "threshold", "threshold": 0.5, "temperature": 1.5},
+    {"unmask": "factor"},
+    {"unmask": "factor", "factor": 1e6},
+    {"unmask": "factor", "factor": 1e-6, "reference_compat": True},
+)
+# Of the system's own settings, the edges.
+OWN: dict[str, tuple[dict[str, Any], ...]] = {
+    "vanilla": ({},),
+    "fast-dllm-prefix": ({}, {"refresh": 1}),
+    "fast-dllm-dual": ({}, {"refresh": 3}),
+    "sparse-dllm": ({}, {"retention": 0.0, "delay": 0}, {"retention": 1.0, "kernel": 31, "delay": 100}),
+}
+
+
+def test_every_system_is_here() -> None:
+    assert OWN.keys() == SYSTEMS.keys()
+
+
+@pytest.mark.parametrize("config", [ENDLESS, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_random_weights_end(system: str, config: ModelConfig) -> None:
+    for (rule, own), block_length in product(product(RULES, OWN[system]), (8, 0)):
+        engine = Recorder(NumpyEngine(config))
+        asked = request(system, config=config, block_length=block_length, early_stop=False, **rule, **own)
+        (end,) = finish(engine, [asked])
+        assert MASK not in asked.canvas.tokens[5:]
+        assert end.reason in ("complete", "stop")
+        # A schedule pauses at most before its last step; everything else commits a token a step, and a shift one more.
+        assert end.forwards == len(engine.launches) <= 16 + 2 * asked.settings.block_count
+        assert sum(commit.positions.size for commit in asked.canvas.commits) == 16
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_one_token_a_step_where_no_confidence_is_enough(system: str) -> None:
+    """T2: by a threshold out of reach, and by a quota of as many steps as tokens."""
+    rules: tuple[dict[str, Any], ...] = ({"unmask": "threshold", "threshold": 1.01}, {"unmask": "quota", "steps": 16})
+    for settings in rules:
+        for config in (ENDLESS, SHIFTED):
+            asked = request(system, config=config, early_stop=False, **settings)
+            (end,) = finish(NumpyEngine(config), [asked])
+            assert end.forwards == 16
+            assert [commit.positions.size for commit in asked.canvas.commits] == [1] * 16
+
+
+@pytest.mark.parametrize("config", [ENDLESS, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [7, MASK, 8, MASK, MASK, 9, 9, MASK, 10],
+        [MASK] * 9,
+        [MASK, 8, 9, 10, 11, 12, 13, 14, MASK],
+        [8, 9, 10, MASK],
+        [8, MASK],
+        [MASK],
+    ],
+    ids=lambda tokens: "".join("-" if token == MASK else "x" for token in tokens),
+)
+def test_canvases_with_given_tokens(tokens: list[int], system: str, config: ModelConfig) -> None:
+    """Infilling: what is given stays, what is masked is decoded, in blocks that may be given in whole or in part."""
+    rules: tuple[Unmask, ...] = ("quota", "schedule", "threshold", "factor")
+    for unmask, length in product(rules, (1, 3, 0)):
+        canvas = Canvas(tokens, config)
+        whole = max(canvas.stop - canvas.start, length)
+        settings = Settings(gen_length=whole - whole % (length or 1), block_length=length, unmask=unmask, early_stop=False)
+        finish(NumpyEngine(config), [Request(canvas, SYSTEMS[system], settings)])
+        assert MASK not in canvas.tokens
+        assert all(new == old for new, old in zip(canvas.tokens.tolist(), tokens, strict=True) if old != MASK)
