@@ -12,15 +12,16 @@ from ..runtime.generate import Generation, Model
 from ..runtime.settings import Settings
 from ..runtime.systems import find_system
 from .intervals import wilson
-from .task import Problem, held_out, parse_answer
+from .task import RESERVED, Problem, held_out, parse_answer
 
 
 @dataclass(frozen=True)
 class Task:
-    """Questions with known answers: `prompts(count)` gives the first `count` of them, always the same."""
+    """Questions with known answers: `prompts(count)` gives the first `count` of `size` of them, always the same."""
 
     name: str
     summary: str
+    size: int
     prompts: Callable[[int], list[Problem]]
     score: Callable[[Problem, str], bool]
 
@@ -30,7 +31,8 @@ def _arithmetic_score(problem: Problem, text: str) -> bool:
 
 
 TASKS = {
-    task.name: task for task in (Task("arithmetic", "word problems of one to three operations", held_out, _arithmetic_score),)
+    task.name: task
+    for task in (Task("arithmetic", "word problems of one to three operations", RESERVED, held_out, _arithmetic_score),)
 }
 
 
@@ -153,6 +155,8 @@ def evaluate_together(
     seed: int = 0,
 ) -> list[Evaluation]:
     """Several systems with their settings, in turn on each problem: what slows the machine for a while slows all alike."""
+    if limit > task.size:
+        raise DllmEdgeError(f"{task.name} has {task.size} problems, {limit} were asked for: give a lower limit")
     chosen = [model.settings(system, **settings) for system, settings in runs]
     problems = task.prompts(limit)
     prompts = [model.encode(problem.question) for problem in problems]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 LARGEST = 99
 LARGEST_CHANGE = 20
 HELD_OUT_SEED = 1_000_003
+RESERVED = 5000  # held-out problems that training leaves out
 
 NAMES = "Tom Anna Ben Clara David Emma Felix Grace Henry Iris Jack Kate Leo Mia Noah Olga Paul Rosa Sam Tina".split()
 ITEMS = "apples books coins cards pens shells stamps marbles stickers cookies plums buttons beads keys stones tickets".split()
@@ -57,13 +58,20 @@ def problems(seed: int) -> Iterator[Problem]:
 
 
 def held_out(count: int) -> list[Problem]:
-    """The first `count` different problems of the held-out seed."""
+    """The first `count` (at most `RESERVED`) different problems of the held-out seed."""
+    assert count <= RESERVED, "later problems may have been trained on"
     found: dict[str, Problem] = {}
     for candidate in problems(HELD_OUT_SEED):
         found.setdefault(candidate.question, candidate)
         if len(found) == count:
             return list(found.values())
     raise AssertionError("the stream of problems is endless")
+
+
+def training_problems(seed: int) -> Iterator[Problem]:
+    """The problems of a seed whose questions are not held out."""
+    reserved = {kept.question for kept in held_out(RESERVED)}
+    return (drawn for drawn in problems(seed) if drawn.question not in reserved)
 
 
 def parse_answer(text: str) -> int | None:

@@ -31,13 +31,11 @@ from torch.nn import functional as F
 
 from ..graphs.config import ModelConfig
 from ..graphs.transformer import Transformer
-from .task import LARGEST, Problem, held_out, problems
+from .task import LARGEST, Problem, training_problems
 from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 TRAINING_SEED = 1
-# Held-out problems that are never trained on.
-RESERVED = 5000
 PERIODS = (2, 3, 5, 7, 10, 20, 50, 100, 200)
 # Steps of bare sums alone, sums in each of them and in each later step, and tokens of a sum.
 SUM_STEPS, SUMS_ALONE, SUMS_BESIDE, SUM_TOKENS = 200, 256, 128, 6
@@ -187,8 +185,7 @@ def train(steps: int, output: Path, threads: int) -> None:
         torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
-    reserved = {kept.question for kept in held_out(RESERVED)}
-    stream = (drawn for drawn in problems(TRAINING_SEED) if drawn.question not in reserved)
+    stream = training_problems(TRAINING_SEED)
     started, running = time.perf_counter(), 0.0
     for step in range(steps):
         sums = batch_of_sums(tokenizer, stream, SUMS_ALONE if step < SUM_STEPS else SUMS_BESIDE)
