@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,15 @@ def test_imports_follow_the_layers(module: str) -> None:
 )
 def test_a_breach_is_found(module: str, source: str, count: int) -> None:
     assert len(violations(module, source, module == "graphs.families")) == count
+
+
+def test_every_package_is_packaged() -> None:
+    listed = re.search(
+        r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert listed is not None
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(re.findall(r'"dllm_edge\.?([\w.]*)"', listed[1])) == packages
 
 
 WITHOUT_TORCH = """

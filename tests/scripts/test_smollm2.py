@@ -47,7 +47,8 @@ class Reference:
     @cached_property
     def logsumexp(self) -> NDArray[np.float64]:
         highest = self.logits.max(-1).astype(np.float64)
-        return highest + np.log(np.exp(self.logits - highest[:, None]).sum(-1))
+        logsumexp: NDArray[np.float64] = highest + np.log(np.exp(self.logits - highest[:, None]).sum(-1))
+        return logsumexp
 
     @cached_property
     def margins(self) -> NDArray[np.float32]:
@@ -75,7 +76,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def their_model() -> Any:
     gguf = packaged_gguf()
-    return AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
