@@ -43,6 +43,7 @@ def request(
 def fill(canvas: Canvas, result: StepResult) -> None:
     """Commit the best candidate of the first masked position that the step predicts."""
     row = canvas.predicting(Block(0, len(canvas)), result.step)[:1]
+    assert row.size
     canvas.commit(result.step.predicts[row], result.topk_ids[row, 0], result.logsumexp[row])
 
 

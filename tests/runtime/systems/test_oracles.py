@@ -1,0 +1,119 @@
+"""Exactness: what the systems have to equal each other, and what their steps must equal however they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.runtime.canvas import Canvas
+from dllm_edge.runtime.request import Request
+from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.systems.base import RULE_SETTINGS, Decoding, System
+from dllm_edge.runtime.unmasking.unmasker import Unmasker
+
+from ..numpy_engine import ENDLESS, SHIFTED, NumpyEngine
+from ..recorder import finish
+from ..scripted import PROMPTS, request
+
+RULES: tuple[dict[str, Any], ...] = (
+    {"unmask": "quota"},
+    {"unmask": "quota", "steps": 6},
+    {"unmask": "schedule", "steps": 8, "confidence": "entropy"},
+    {"unmask": "threshold", "threshold": 0.4},
+    {"unmask": "factor", "temperature": 0.7},
+)
+rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['unmask']}-{rule.get('steps', 0)}")
+both = pytest.mark.parametrize("config", [ENDLESS, SHIFTED], ids=["plain", "shifted"])
+
+
+def decoded(system: str | System, config: ModelConfig = ENDLESS, **settings: Any) -> Request:
+    """A finished request."""
+    asked = request(system, PROMPTS[0], config, early_stop=False, **settings)
+    finish(NumpyEngine(config), [asked])
+    return asked
+
+
+def assert_equal(first: Request, second: Request, steps: int | None = None) -> None:
+    """The same tokens in the same order with the same confidences, over the first `steps` commits or all of them."""
+    assert len(first.canvas.commits) == len(second.canvas.commits) or steps
+    for here, there in zip(first.canvas.commits[:steps], second.canvas.commits[:steps], strict=True):
+        assert here.positions.tolist() == there.positions.tolist()
+        assert here.ids.tolist() == there.ids.tolist()
+        np.testing.assert_allclose(here.confidences, there.confidences, rtol=1e-5)
+
+
+def system_of(decode: Callable[[Canvas, Settings, Unmasker], Decoding]) -> System:
+    return System("tested", "", "", decode, lambda canvas, settings: len(canvas), RULE_SETTINGS, ("bidirectional",), {})
+
+
+@rules
+@pytest.mark.parametrize("system", ["fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"])
+def test_the_first_step_of_a_block_is_the_baselines(system: str, rule: dict[str, Any]) -> None:
+    """T1."""
+    assert_equal(decoded(system, block_length=0, **rule), decoded("vanilla", block_length=0, **rule), steps=1)
+
+
+@rules
+def test_a_dual_cache_that_is_always_fresh_is_no_cache(rule: dict[str, Any]) -> None:
+    """T3: a refresh before every block step, whose answer is thrown away; staleness is the only approximation."""
+
+    def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
+        for block in canvas.blocks(settings.block):
+            unmasker.begin(block)
+            while unmasker.pending:
+                yield canvas.full_step(block, keep=True)
+                unmasker.commit((yield canvas.window_step(block, block, canvas.outside(block))))
+
+    assert_equal(decoded(system_of(decode), **rule), decoded("vanilla", **rule))
+
+
+@rules
+@pytest.mark.parametrize("system", ["fast-dllm-prefix", "fast-dllm-dual"])
+def test_a_refresh_in_every_step_is_the_baseline(system: str, rule: dict[str, Any]) -> None:
+    """Our `refresh` setting, at its end."""
+    assert_equal(decoded(system, refresh=1, **rule), decoded("vanilla", **rule))
+
+
+@both
+@rules
+def test_prefix_and_dual_agree_where_nothing_follows_the_block(rule: dict[str, Any], config: ModelConfig) -> None:
+    """T4."""
+    prefix = decoded("fast-dllm-prefix", config, block_length=0, **rule)
+    assert_equal(prefix, decoded("fast-dllm-dual", config, block_length=0, **rule))
+
+
+@both
+@rules
+@pytest.mark.parametrize("delay", [0, 1, 2])
+def test_sparse_that_keeps_everything_is_a_dual_cache_filled_later(
+    delay: int, rule: dict[str, Any], config: ModelConfig
+) -> None:
+    """T5."""
+
+    def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
+        for block in canvas.blocks(settings.block):
+            unmasker.begin(block, first_alone=canvas.config.logit_shift)
+            step = 0
+            while unmasker.pending:
+                full = step <= delay
+                window = canvas.window_step(block, block, canvas.outside(block))
+                unmasker.commit((yield canvas.full_step(block, keep=step == delay) if full else window))
+                step += 1
+
+    sparse = decoded("sparse-dllm", config, retention=1.0, delay=delay, **rule)
+    assert_equal(sparse, decoded(system_of(decode), config, **rule))
+    if delay == 0:
+        assert_equal(sparse, decoded("fast-dllm-dual", config, **rule))
+
+
+def test_the_systems_differ() -> None:
+    """Else none of the above would say anything about caches."""
+    results = [decoded(system).canvas.tokens.tolist() for system in SYSTEMS]
+    assert all(first != second for index, first in enumerate(results) for second in results[:index])
+    kept = [decoded("sparse-dllm", retention=retention).canvas.tokens.tolist() for retention in (0.0, 0.3, 0.5, 1.0)]
+    assert all(first != second for index, first in enumerate(kept) for second in kept[:index])
