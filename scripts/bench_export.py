@@ -108,18 +108,18 @@ def main() -> None:
     if given.json:
         print(json.dumps([asdict(found) | {"memory_ratio": found.memory_ratio} for found in measurements]))
         return
-    table = Table(title=f"export of a random LLaDA {given.scale} checkpoint (bfloat16, both flavours and their float32 twins)")
-    for title in ("mode", "checkpoint", "written", "seconds", "weights", "graphs", "peak anonymous memory", "of the weights"):
-        table.add_column(title, justify="left" if title == "mode" else "right")
+    table = Table(title=f"export, LLaDA {given.scale} shape, bfloat16, four graphs")
+    for title in ("weights are", "checkpoint", "written", "seconds", "of them graphs", "peak memory", "share"):
+        table.add_column(title, justify="left" if title == "weights are" else "right")
     for found in measurements:
-        sizes = (found.checkpoint_bytes, found.written_bytes)
-        times = (found.seconds, found.weights_seconds, found.graphs_seconds)
         table.add_row(
-            found.mode,
-            *(f"{size / 1e9:.2f} GB" for size in sizes),
-            *(f"{seconds:.1f}" for seconds in times),
+            "linked" if found.mode == "link" else "written",
+            f"{found.checkpoint_bytes / 1e9:.2f} GB",
+            f"{found.written_bytes / 1e9:.2f} GB",
+            f"{found.seconds:.1f}",
+            f"{found.graphs_seconds:.1f}",
             f"{found.peak_anonymous_bytes / 1e6:.0f} MB",
-            f"{found.memory_ratio:.2f}x",
+            f"{found.memory_ratio:.3f}x",
         )
     Console().print(table)
 

@@ -60,6 +60,19 @@ def test_tied_embeddings_are_stored_once(tiny_bundle: TinyBundle) -> None:
     assert difference(Graph(bundle, graph_of(bundle, "portable", "float32"))(inputs), reference(inputs)) < 1e-4
 
 
+@pytest.mark.parametrize("padding", [0, 3])
+def test_linked_files_serve_whatever_their_alignment(tmp_path: Path, padding: int) -> None:
+    checkpoint = write_tiny(tmp_path / "checkpoint", "llada")
+    file = checkpoint / "model.safetensors"
+    content = file.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    file.write_bytes((data - 8 + padding).to_bytes(8, "little") + content[8:data] + b" " * padding + content[data:])
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", link=True, flavour="portable")
+    inputs = random_inputs(bundle.config, PROFILES[0])
+    actual = Graph(bundle, graph_of(bundle, "portable", "float32"))(inputs)
+    assert difference(actual, Reference.of(bundle, checkpoint)(inputs)) < 1e-4
+
+
 # Activations of about 3 rounded to 11 bits, in three layers; logits reach 10.
 FLOAT16_TOLERANCE = 0.05
 
