@@ -115,6 +115,7 @@ class HostCaches:
             workspace = self.workspaces[profile] = Workspace(StepInputs(*inputs), StepOutputs(*outputs), OrderedDict())
             if len(self.workspaces) > REMEMBERED:
                 self.workspaces.popitem(last=False)
+        self.workspaces.move_to_end(profile)
         return workspace
 
     @staticmethod

@@ -51,24 +51,27 @@ class OnnxRuntimeEngine(HostCaches):
             workspace.memory[key] = self._bind(profile, workspace, cache, bind, keep_rows)
             if len(workspace.memory) > REMEMBERED:
                 workspace.memory.popitem(last=False)
-        binding, self.kept = workspace.memory[key]
+        workspace.memory.move_to_end(key)
+        binding, kept = workspace.memory[key]
+        self.kept = lane_tensors(bind) if bind and keep_rows else kept
         self.session.run_with_iobinding(binding)
         return workspace.outputs
 
     def _bind(
         self, profile: Profile, workspace: Workspace, cache: Lanes | None, bind: Lanes | None, keep_rows: bool
     ) -> tuple[onnxruntime.IOBinding, list[Array]]:
-        """A binding by address, and the arrays of the kept rows. Keys and values that nobody asked for stay unbound."""
+        """A binding by address, and the arrays of kept rows that no lane holds. What nobody asked for stays unbound."""
+        assert cache or not profile.capacity
         binding = self.session.io_binding()
         past = lane_tensors(cache) if cache else self.buffers(self.input_specs[HEAD:], profile)
-        kept = self.buffers(self.output_specs[HEAD:], profile) if keep_rows else []
+        kept = self.buffers(self.output_specs[HEAD:], profile) if keep_rows and not bind else []
         new = lane_tensors(bind) if bind else kept
         for spec, array in zip(self.input_specs, [*arrays(workspace.inputs), *past], strict=True):
-            kind = NUMPY_TYPES[spec.dtype].type
-            binding.bind_input(spec.name, "cpu", 0, kind, spec.shape(profile), array.ctypes.data)
+            assert array.shape == spec.shape(profile), spec.name
+            binding.bind_input(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
         for spec, array in zip(self.output_specs, [*arrays(workspace.outputs), *new], strict=False):
-            kind = NUMPY_TYPES[spec.dtype].type
-            binding.bind_output(spec.name, "cpu", 0, kind, spec.shape(profile), array.ctypes.data)
+            assert array.shape == spec.shape(profile), spec.name
+            binding.bind_output(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
         return binding, kept
 
 

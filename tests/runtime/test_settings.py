@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,8 +73,8 @@ def test_values_at_the_edge(changes: dict[str, Any]) -> None:
         ({"gen_length": 64, "block_length": 0, "steps": 16}, 64, 1, 16),
     ],
 )
-def test_blocks_and_their_steps(changes: dict[str, int], block: int, count: int, steps: int) -> None:
-    settings = replace(Settings(), **changes)
+def test_blocks_and_their_steps(changes: dict[str, Any], block: int, count: int, steps: int) -> None:
+    settings = Settings(**changes)
     assert (settings.block, settings.block_count, settings.block_steps(10)) == (block, count, steps)
 
 
