@@ -60,12 +60,12 @@ def export_bundle(
     checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
     stored = _dtype(dtype, checkpoint)
     tokenizer, template = tokenizer_of(Path(checkpoint_folder))
+    forbidden = _forbidden(checkpoint, tokenizer)
     with staged(Path(bundle_path), overwrite) as folder:
         check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint, stored)))
         write = link_weights if link else write_weights
         weights = write(checkpoint, folder, stored, lambda fraction: tell("weights", fraction))
         _write_side_files(checkpoint, folder, tokenizer, template)
-        forbidden = _forbidden(checkpoint, tokenizer)
         graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored, weights, tell)
         manifest = Manifest(
             family=checkpoint.family.name,
@@ -95,8 +95,13 @@ def _dtype(dtype: str, checkpoint: Checkpoint) -> DType:
 
 
 def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
-    mask = checkpoint.config.mask_token_id
-    return tuple(sorted({*undefined_ids(tokenizer, checkpoint.config), *(() if mask is None else (mask,))}))
+    mask, vocabulary = checkpoint.config.mask_token_id, checkpoint.config.vocab_size
+    forbidden = {*undefined_ids(tokenizer, checkpoint.config), *(() if mask is None else (mask,))}
+    if len(forbidden) == vocabulary:
+        raise DllmEdgeError(
+            f"{checkpoint.folder}: the tokenizer defines none of the model's {vocabulary} ids: it is another model's"
+        )
+    return tuple(sorted(forbidden))
 
 
 def _write_graphs(

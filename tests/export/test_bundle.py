@@ -135,6 +135,11 @@ def test_options_that_do_not_fit(checkpoint: Path, tmp_path: Path, options: dict
     assert message in refusal(checkpoint, tmp_path / "bundle", **options)
 
 
+def test_a_tokenizer_of_another_model(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dllm_edge.export.bundle.undefined_ids", lambda *_: range(VOCABULARY))
+    assert "the tokenizer defines none of the model's 288 ids" in refusal(checkpoint, tmp_path / "bundle")
+
+
 def test_an_adapter_cannot_be_linked(checkpoint: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "adapter")
     assert "leave out --link" in refusal(checkpoint, tmp_path / "bundle", link=True, lora=tmp_path / "adapter")
