@@ -138,7 +138,7 @@ def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A `decoding.json` in the checkpoint's folder, if there is one, over the settings that the family's authors decode with."""
+    """A `decoding.json` in the checkpoint's folder, if there is one, over the settings that the family's authors use."""
     file = checkpoint.folder / DECODING
     own = read_object(file) if file.is_file() else {}
     defaults, systems = own.get("defaults", {}), own.get("systems", {})
