@@ -1,7 +1,56 @@
-"""The runtime's tests run without torch too (`.ci/other-pythons`); those that write checkpoints or ask transformers need it."""
-
 from __future__ import annotations
 
-from importlib.util import find_spec
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-collect_ignore = [] if find_spec("torch") else ["test_chat.py", "test_tokenizer.py"]
+import pytest
+
+# What the weights of a tiny checkpoint are multiplied by, so that it says something else at each place, and something else
+# again where its caches are stale: as drawn, its attention is close to an average, and it repeats one token.
+LIVELY = {
+    "q_proj.weight": 3.0,
+    "k_proj.weight": 3.0,
+    "v_proj.weight": 2.0,
+    "o_proj.weight": 2.0,
+    "attn_out.weight": 2.0,
+    "gate_proj.weight": 2.0,
+    "up_proj.weight": 2.0,
+    "down_proj.weight": 2.0,
+    "ff_proj.weight": 2.0,
+}
+
+
+@pytest.fixture(scope="session")
+def lively_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`lively_bundle(family)`: as `tiny_bundle`, with weights by which the systems differ."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def export(family: str) -> Path:
+        from dllm_edge.export.bundle import export_bundle
+
+        place = shared / f"lively-{family}"
+        place.mkdir(exist_ok=True)
+        with (place / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / "bundle").exists():
+                write_lively(place / "checkpoint", family)
+                export_bundle(place / "checkpoint", place / "bundle", flavour="fused", dtype="float32")
+        return place / "bundle"
+
+    return export
+
+
+def write_lively(folder: Path, family: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from ..tiny import write_tiny
+
+    weights = write_tiny(folder, family) / "model.safetensors"
+    tensors: dict[str, Any] = load_file(weights)
+    for name, tensor in tensors.items():
+        tensor.mul_(LIVELY.get(".".join(name.split(".")[-2:]), 1.0))
+    save_file(tensors, weights, metadata={"format": "pt"})

@@ -1,0 +1,82 @@
+"""Decodes of one prompt by the plain-torch reference and by the runtime, held against each other forward by forward.
+
+Needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.runtime.canvas import Canvas
+from dllm_edge.runtime.engines.base import Engine
+from dllm_edge.runtime.request import Finished, Request
+from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.systems import SYSTEMS
+
+from ...reference import decoding, systems
+from ...reference.model import Model
+from ..recorder import finish
+
+DECODERS = {
+    "vanilla": systems.vanilla,
+    "fast-dllm-prefix": systems.fast_dllm_prefix,
+    "fast-dllm-dual": systems.fast_dllm_dual,
+    "sparse-dllm": systems.sparse_dllm,
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model on an engine and in the reference, with the ids that neither may choose."""
+
+    engine: Engine
+    model: Model
+    config: ModelConfig
+    banned: tuple[int, ...]
+
+    def ending_at(self, token: int) -> Pair:
+        """The same with another end of text."""
+        model = replace(self.model, config=replace(self.model.config, eos_tokens=(token,)))
+        return replace(self, model=model, config=replace(self.config, eos_token_ids=(token,)))
+
+    def reference(self, system: str, prompt: list[int], **settings: Any) -> decoding.Decoded:
+        """Settings by the runtime's names; 0 for `block_length` means one block, as it does there."""
+        known = {**settings, "block_length": settings["block_length"] or settings["gen_length"]}
+        return DECODERS[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
+
+    def runtime(self, system: str, prompts: Sequence[list[int]], **settings: Any) -> list[Finished]:
+        """All prompts in one batch."""
+        chosen = Settings(**settings)
+        canvases = [Canvas.from_prompt(prompt, chosen.gen_length, self.config) for prompt in prompts]
+        return finish(self.engine, [Request(canvas, SYSTEMS[system], chosen, trace=True) for canvas in canvases])
+
+
+def commits_of(decoded: decoding.Decoded) -> list[list[tuple[int, int]]]:
+    """Positions and tokens that each forward committed."""
+    places: list[list[tuple[int, int]]] = [[] for _ in range(decoded.forwards)]
+    for commit in decoded.commits:
+        places[commit.forward].append((commit.position, commit.token))
+    return [sorted(place) for place in places]
+
+
+def commits_in(end: Finished) -> list[list[tuple[int, int]]]:
+    def pairs(part: str) -> list[list[int]]:
+        return [[int(value) for commit in step.commits for value in getattr(commit, part)] for step in end.trace]
+
+    return [sorted(zip(*both, strict=True)) for both in zip(pairs("positions"), pairs("ids"), strict=True)]
+
+
+def first_difference(decoded: decoding.Decoded, end: Finished) -> int | None:
+    """The first forward at which they commit something else, or None where all is equal."""
+    expected, actual = commits_of(decoded), commits_in(end)
+    for forward, (here, there) in enumerate(zip(expected, actual, strict=False)):
+        if here != there:
+            return forward
+    if len(expected) != len(actual):
+        return min(len(expected), len(actual))
+    assert end.request.canvas.tokens.tolist() == decoded.tokens
+    assert end.forwards == decoded.forwards
+    return None
