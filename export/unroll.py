@@ -10,12 +10,17 @@ from .trace import LAYER_BEGINS, LAYER_ENDS, MARKS
 LAYER_WEIGHTS = "transformer.layers.{}."
 
 
+def hidden_name(layer: int) -> str:
+    """The residual stream after a layer: a value within the graph, `[B, Q, hidden]` float32."""
+    return f"layers.{layer}.hidden"
+
+
 def unroll(graph: ir.Graph, layers: int) -> None:
     """Repeat the marked layer of `graph` in place until it has `layers` of them, and take the marks out.
 
     A node belongs to the layer if it depends on what enters the layer: the residual stream, the layer's cache, its
     weights. Four values leave it: the residual stream, its new keys and values, its part of `saliency_queries`.
-    The residual stream after layer i is named `layers.i.hidden`.
+    The residual stream after layer i is named as `hidden_name` says.
     """
     begins, ends = _mark_node(graph, LAYER_BEGINS), _mark_node(graph, LAYER_ENDS)
     entering, leaving = begins.outputs[0], _single(ends.inputs[0])
@@ -26,7 +31,7 @@ def unroll(graph: ir.Graph, layers: int) -> None:
     for value in (value for node in nodes for value in node.outputs):
         if value.name not in contract.new_names(0):
             value.name = "layers.0." + _name(value)
-    leaving.name, saliency.name = "layers.0.hidden", "layers.0.saliency"
+    leaving.name, saliency.name = hidden_name(0), "layers.0.saliency"
     residual, parts = leaving, [saliency]
     for layer in range(1, layers):
         values: dict[ir.Value, ir.Value] = {entering: residual}

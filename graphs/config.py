@@ -44,7 +44,16 @@ class ModelConfig:
     logit_shift: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "layers", "heads", "kv_heads", "head_dim", "max_positions"):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "layers",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "max_positions",
+        ):
             if getattr(self, name) < 1:
                 raise DllmEdgeError(f"model configuration: {name} is {getattr(self, name)}; it must be at least 1")
         if self.heads % self.kv_heads:

@@ -106,7 +106,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def damaged(path: Path, what: str) -> DllmEdgeError:
-    return DllmEdgeError(f"{path}: {what}: the bundle is damaged, run 'dllm-edge export CHECKPOINT BUNDLE' again")
+    return DllmEdgeError(f"{path}: {what}: the bundle is damaged, run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'")
 
 
 def _check_version(path: Path, field: str, version: Any, known: int) -> None:
@@ -119,7 +119,7 @@ def _check_version(path: Path, field: str, version: Any, known: int) -> None:
         )
     if version < known:
         raise DllmEdgeError(
-            f"{path}: {field} is {version}, this dllm-edge needs {known}: run 'dllm-edge export CHECKPOINT BUNDLE' again"
+            f"{path}: {field} is {version}, this dllm-edge needs {known}: run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'"
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ..graphs.families import FAMILIES, float16_warning
 from .bundles import require_export
-from .output import key_values, print_json, progress, screen, size
+from .output import key_values, log, print_json, progress, screen, size
 
 
 def export_checkpoint(
@@ -22,6 +23,8 @@ def export_checkpoint(
         )
     seconds = time.perf_counter() - started
     manifest = bundle.manifest
+    if warning := float16_warning(FAMILIES[manifest.family], manifest.stored):
+        log().print(f"warning: {warning}", soft_wrap=True, highlight=False)
     total = sum(record.size for record in manifest.files.values())
     if as_json:
         graphs = [vars(graph) for graph in manifest.graphs["step"]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from ...graphs.step import Step
 from ...runtime.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
 from ...runtime.manifest import GraphFile
-from .report import Level
+from ..unroll import hidden_name
+from .report import Level, finite
 
 Array = NDArray[Any]
 
@@ -59,32 +61,66 @@ def example(specs: list[TensorSpec], profile: Profile, vocabulary: int, generato
     return arrays
 
 
-def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
-    """Run one graph and the module on random inputs at `PROFILES`."""
+def session_with_hidden_states(bundle: Bundle, graph: GraphFile) -> tuple[onnxruntime.InferenceSession, list[str]]:
+    """The graph with the residual after each layer as further outputs, and the names of these."""
+    model = onnx.load(bundle.path / graph.file, load_external_data=False)
+    names = [hidden_name(layer) for layer in range(bundle.config.layers)]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path.resolve()))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), names
+
+
+@torch.inference_mode()
+def reference_outputs(step: Step, arrays: list[Array]) -> list[Array]:
+    """The module's outputs, then the residual after each layer."""
+    hidden: list[Array] = []
+    hooks = [
+        layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output[0].numpy()))
+        for layer in step.transformer.layers
+    ]
+    try:
+        outputs = [value.numpy() for value in step(*(torch.from_numpy(array) for array in arrays))]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs + hidden
+
+
+def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
+    """Run one graph and the module on random inputs at `PROFILES`."""
+    session, hidden = session_with_hidden_states(bundle, graph)
     generator = np.random.default_rng(SEED)
     inputs = contract.inputs(bundle.config, "float32")
-    outputs = contract.outputs(bundle.config, "float32", bundle.manifest.candidates)
-    differences: dict[str, float] = {}
+    names = [spec.name for spec in contract.outputs(bundle.config, "float32", bundle.manifest.candidates)] + hidden
+    kinds = [NUMPY_TYPES[spec.dtype] for spec in contract.inputs(bundle.config, graph.compute)]
+    differences = dict.fromkeys(names, 0.0)
     for profile in PROFILES:
         arrays = example(inputs, profile, bundle.config.vocab_size, generator)
-        with torch.inference_mode():
-            expected = [value.numpy() for value in step(*(torch.from_numpy(array) for array in arrays))]
-        kinds = [NUMPY_TYPES[spec.dtype] for spec in contract.inputs(bundle.config, graph.compute)]
         feed = {spec.name: array.astype(kind) for spec, array, kind in zip(inputs, arrays, kinds, strict=True)}
-        for spec, actual, wanted in zip(outputs, session.run(None, feed), expected, strict=True):
-            if spec.name == "topk_ids":
-                continue  # equal logits may come in another order; `topk_logits` holds the values
-            scale = max(1.0, float(np.abs(wanted).max(initial=0)))
-            difference = float(np.abs(actual.astype(np.float32) - wanted).max(initial=0)) / scale
-            differences[spec.name] = max(differences.get(spec.name, 0.0), difference if np.isfinite(difference) else np.inf)
-    # Layers first, in their order: what is wrong in one is wrong in all that follow, and in the head.
-    ordered = sorted(differences, key=lambda name: not name.startswith("new_key_values"))
-    bad = next((name for name in ordered if differences[name] > TOLERANCES[graph.compute]), None)
+        for name, actual, wanted in zip(names, session.run(names, feed), reference_outputs(step, arrays), strict=True):
+            differences[name] = max(differences[name], relative_difference(actual, wanted))
+    # Equal logits may come in another order; `topk_logits` holds their values.
+    del differences["topk_ids"]
+    bad = next((name for name in sorted(differences, key=_depth) if differences[name] > TOLERANCES[graph.compute]), None)
     worst = max(differences, key=lambda name: differences[name])
     return Comparison(worst, differences[worst], bad)
+
+
+def relative_difference(actual: Array, wanted: Array) -> float:
+    """Largest difference as a share of the largest magnitude (at least 1); infinite where something is not a number."""
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+    difference = float(np.abs(actual.astype(np.float32) - wanted).max(initial=0)) / scale
+    return difference if np.isfinite(difference) else np.inf
+
+
+def _depth(name: str) -> float:
+    """Where in the graph an output comes from: what is wrong in one layer is wrong in all that follow, and in the head."""
+    parts = name.split(".")
+    if name.startswith("new_key_values"):
+        return int(parts[1])
+    return int(parts[1]) + 0.5 if parts[-1] == "hidden" else np.inf
 
 
 def check_layers(bundle: Bundle, step: Step, tell: Callable[[float], None]) -> Level:
@@ -98,7 +134,12 @@ def check_layers(bundle: Bundle, step: Step, tell: Callable[[float], None]) -> L
             level.lines.append(f"{label}: not run, ONNX Runtime's CPU provider has no {graph.compute}")
             continue
         found, allowed = compare(step, bundle, graph), TOLERANCES[graph.compute]
-        level.data["graphs"][graph.file] = vars(found) | {"tolerance": allowed}
+        level.data["graphs"][graph.file] = {
+            "worst": found.worst,
+            "difference": finite(found.difference),
+            "first_bad": found.first_bad,
+            "tolerance": allowed,
+        }
         level.passed &= found.first_bad is None
         verdict = f"largest difference {found.difference:.1e} at {found.worst} (allowed {allowed:.0e})"
         level.lines.append(f"{label}: {verdict}" + (f"; first bad output {found.first_bad}" if found.first_bad else ""))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 LevelName = Literal["structure", "layers", "trajectory", "task"]
 LEVELS: tuple[LevelName, ...] = ("structure", "layers", "trajectory", "task")
+
+
+def finite(value: float) -> float | None:
+    """The value for JSON, which knows no infinity."""
+    return value if isfinite(value) else None
 
 
 @dataclass

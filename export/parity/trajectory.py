@@ -15,7 +15,7 @@ from ...runtime.request import Finished, Request
 from ...runtime.settings import Settings
 from ...runtime.systems import SYSTEMS
 from ...runtime.trace import StepTrace
-from .report import Level
+from .report import Level, finite
 
 # A difference counts as rounding where the reference's own margin is below this (logits, or probability to a threshold).
 ROUNDING = 1e-4
@@ -103,5 +103,14 @@ def _explain(found: Sequence[Difference]) -> str:
 
 
 def _record(system: str, settings: Settings, equal: int, count: int, found: Sequence[Difference]) -> dict[str, Any]:
-    differences = [vars(difference) | {"rounding": difference.rounding} for difference in found]
+    differences = [
+        {
+            "forward": difference.forward,
+            "position": difference.position,
+            "margin": finite(difference.margin),
+            "threshold_distance": finite(difference.threshold_distance),
+            "rounding": difference.rounding,
+        }
+        for difference in found
+    ]
     return {"system": system, "unmask": settings.unmask, "decodes": count, "equal": equal, "differences": differences}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import onnxruntime
 
 from ...graphs.contract import DType, Profile
@@ -43,6 +45,7 @@ class OnnxRuntimeEngine(HostCaches):
                 f"{bundle.path / graph.file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
                 f"run 'dllm-edge info {bundle.path} --verify'"
             ) from error
+        _return_free_memory()
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
@@ -73,6 +76,13 @@ class OnnxRuntimeEngine(HostCaches):
             assert array.shape == spec.shape(profile), spec.name
             binding.bind_output(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
         return binding, kept
+
+
+def _return_free_memory() -> None:
+    """Give back what loading freed: the C library keeps up to a whole copy of the weights, which were folded or cast."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _computable(compute: str) -> DType:

@@ -90,7 +90,7 @@ def test_a_flipped_byte(folder: Path, name: str, place: int) -> None:
     flip(folder / name, place)
     message = refusal(folder)
     assert f"{folder / name}: its content changed since it was written" in message
-    assert "run 'dllm-edge export CHECKPOINT BUNDLE' again" in message
+    assert "run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'" in message
 
 
 def test_a_flipped_byte_anywhere_in_the_manifest(folder: Path) -> None:

@@ -1,0 +1,83 @@
+"""Level 2 finds what is wrong, and names the layer where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dllm_edge.export.checkpoint import Checkpoint
+from dllm_edge.export.parity.layers import PROFILES, check_layers, compare, example, reference_outputs, relative_difference
+from dllm_edge.export.parity.reference import reference_step
+from dllm_edge.graphs import contract
+from dllm_edge.graphs.step import Step
+from dllm_edge.runtime.bundle import Bundle
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Callable[..., Path]) -> Bundle:
+    return Bundle.open(tiny_bundle("llada", "float16"))
+
+
+def change(step: Step, name: str) -> None:
+    with torch.no_grad():
+        weight = step.get_parameter(f"transformer.{name}")
+        weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * weight.std() * 0.5)
+
+
+def test_an_export_agrees_in_every_graph(bundle: Bundle) -> None:
+    level = check_layers(bundle, reference_step(bundle), lambda _share: None)
+    assert level.passed
+    assert set(level.data["graphs"]) == {graph.file for graph in bundle.manifest.graphs["step"]}
+    assert all(found["difference"] <= found["tolerance"] for found in level.data["graphs"].values())
+
+
+@pytest.mark.parametrize(
+    ("name", "first_bad"),
+    [
+        ("layers.0.key.weight", "new_key_values.0.key"),
+        ("layers.1.value.weight", "new_key_values.1.value"),
+        ("layers.0.down.weight", "layers.0.hidden"),
+        ("layers.1.attention_norm.weight", "new_key_values.1.key"),
+        ("lm_head.weight", "topk_logits"),
+    ],
+)
+def test_the_first_bad_output_is_named(bundle: Bundle, name: str, first_bad: str) -> None:
+    step = reference_step(bundle)
+    change(step, name)
+    graph = next(graph for graph in bundle.manifest.graphs["step"] if graph.compute == "float32")
+    assert compare(step, bundle, graph).first_bad == first_bad
+    assert not check_layers(bundle, step, lambda _share: None).passed
+
+
+def test_the_reference_has_the_stored_weights(bundle: Bundle) -> None:
+    """Read from the bundle or from the checkpoint that it was exported from, to the last bit."""
+    checkpoint = Checkpoint.open(bundle.path.with_name("checkpoint"))
+    own, theirs = reference_step(bundle), reference_step(bundle, checkpoint)
+    for (name, weight), (_, other) in zip(own.named_parameters(), theirs.named_parameters(), strict=True):
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, other), name
+        assert torch.equal(weight, checkpoint.read(name.removeprefix("transformer.")).float()), name
+
+
+def test_not_a_number_is_a_difference() -> None:
+    wanted = np.ones(3, np.float32)
+    assert relative_difference(np.array([1, np.nan, 1], np.float32), wanted) == np.inf
+    assert relative_difference(wanted * 1.5, wanted) == 0.5
+    assert relative_difference(wanted * 300, wanted * 200) == 0.5
+
+
+def test_hidden_states_follow_the_outputs(bundle: Bundle) -> None:
+    """The last of them gives the head's logsumexp."""
+    step, profile = reference_step(bundle), PROFILES[0]
+    specs = contract.inputs(bundle.config, "float32")
+    arrays = example(specs, profile, bundle.config.vocab_size, np.random.default_rng(0))
+    outputs = reference_outputs(step, arrays)
+    hidden = outputs[-bundle.config.layers :]
+    assert [array.shape for array in hidden] == [(1, profile.queries, bundle.config.hidden_size)] * bundle.config.layers
+    with torch.inference_mode():
+        logits = step.transformer.logits(torch.from_numpy(hidden[-1])[:, arrays[3][0]])
+    assert torch.allclose(logits.logsumexp(-1), torch.from_numpy(outputs[2]), atol=1e-5)

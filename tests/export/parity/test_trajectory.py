@@ -1,0 +1,82 @@
+"""Level 3 tells rounding from error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dllm_edge.export.parity.reference import reference_step
+from dllm_edge.export.parity.trajectory import Difference, check_trajectories, first_difference
+from dllm_edge.export.torch_engine import TorchEngine
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.canvas import Commit
+from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.trace import StepTrace
+
+SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
+PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])
+
+
+def trace(committed: dict[int, int], probabilities: list[float], margins: list[float], forward: int = 1) -> StepTrace:
+    """A step that predicts positions 10, 11, ..."""
+    places, ids = np.array(list(committed), np.int64), np.array(list(committed.values()), np.int64)
+    commit = Commit(places, ids, np.zeros(places.size, np.float32))
+    predicts = np.arange(10, 10 + len(probabilities))
+    best = np.full(len(probabilities), 5)
+    kinds = np.array(probabilities, np.float32), np.array(margins, np.float32)
+    return StepTrace(forward, "full", 1, predicts, predicts, predicts, best, *kinds, [commit], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "probabilities", "margins", "rounding"),
+    [
+        ({10: 6}, [0.8, 0.5], [1.0, 1.0], False),  # another token where the best two logits are far apart
+        ({10: 6}, [0.8, 0.5], [5e-5, 1.0], True),  # and where they are not
+        ({11: 5}, [0.80004, 0.8], [1.0, 1.0], True),  # another position of nearly the same probability
+        ({11: 5}, [0.81, 0.8], [1.0, 1.0], False),
+        ({10: 5, 11: 5}, [0.95, 0.89995], [1.0, 1.0], True),  # one more, at the threshold
+        ({10: 5, 11: 5}, [0.95, 0.89], [1.0, 1.0], False),
+    ],
+)
+def test_a_difference_is_rounding_only_at_a_close_decision(
+    theirs: dict[int, int], probabilities: list[float], margins: list[float], rounding: bool
+) -> None:
+    settings = Settings(unmask="threshold", threshold=0.9)
+    found = first_difference([trace({10: 5}, probabilities, margins)], [trace(theirs, probabilities, margins)], settings)
+    assert found is not None
+    assert found.rounding is rounding
+
+
+def test_the_first_difference_counts() -> None:
+    same, other = trace({10: 5}, [0.9, 0.1], [1, 1]), trace({11: 7}, [0.9, 0.1], [1, 1], forward=2)
+    assert first_difference([same, same], [same, same], Settings()) is None
+    found = first_difference([same, trace({11: 5}, [0.9, 0.1], [1, 1], forward=2)], [same, other], Settings())
+    assert (found.forward, found.position) == (2, 11) if found else False
+    assert first_difference([same], [same, other], Settings()) == Difference(2, -1, np.inf, np.inf)
+
+
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_whole_decodes_agree(tiny_bundle: Callable[..., Path], family: str) -> None:
+    bundle = Bundle.open(tiny_bundle(family))
+    engines = OnnxRuntimeEngine(bundle, threads=1), TorchEngine(reference_step(bundle))
+    runs = [(system, SETTINGS) for system in ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")]
+    level = check_trajectories(*engines, PROMPTS, runs, lambda _share: None)
+    assert level.passed
+    assert [run["equal"] for run in level.data["runs"]] == [len(PROMPTS)] * len(runs)
+
+
+def test_a_wrong_engine_fails(tiny_bundle: Callable[..., Path]) -> None:
+    bundle = Bundle.open(tiny_bundle("llada"))
+    step = reference_step(bundle)
+    with torch.no_grad():
+        step.transformer.lm_head.weight.copy_(step.transformer.lm_head.weight.flip(0))
+    level = check_trajectories(
+        OnnxRuntimeEngine(bundle, threads=1), TorchEngine(step), PROMPTS, [("vanilla", SETTINGS)], lambda _share: None
+    )
+    assert not level.passed
+    assert "NOT rounding" in level.lines[0]
