@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 Report = Callable[[str, float], None]
@@ -32,17 +32,22 @@ def print_json(data: Mapping[str, Any]) -> None:
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """A progress bar a stage, on stderr."""
+    """A progress bar a stage, on stderr; nothing before the first is told."""
     columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(32), TimeElapsedColumn())
-    with Progress(*columns, console=log()) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=log())
+    tasks: dict[str, TaskID] = {}
 
-        def report(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=1.0)
-            bars.update(tasks[stage], completed=share)
+    def report(stage: str, share: float) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.start()
+        bars.update(tasks[stage], completed=share)
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def key_values(rows: Mapping[str, object]) -> Table:
