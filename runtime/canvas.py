@@ -44,7 +44,10 @@ class Canvas:
     def __init__(self, tokens: Sequence[int] | Int64, config: ModelConfig) -> None:
         if config.mask_token_id is None:
             raise DllmEdgeError(f"a {config.family} model has no mask token, so it cannot be decoded by diffusion")
-        self.tokens = np.array(tokens, dtype=np.int64)
+        given = np.array(tokens)
+        if given.size and given.dtype.kind not in "iu":
+            raise DllmEdgeError("token ids must be whole numbers")
+        self.tokens = given.astype(np.int64)
         self.config = config
         self.mask_token_id = config.mask_token_id
         if self.tokens.ndim != 1 or not self.tokens.size:

@@ -93,7 +93,7 @@ class Model:
         if (prompt is None) == (messages is None):
             raise DllmEdgeError("give either a prompt or messages")
         if prompt is not None and not isinstance(prompt, str):
-            return [int(token) for token in prompt]
+            return list(prompt)
         if messages is None and chat and self.tokenizer.chat_template is not None:
             messages = [{"role": "user", "content": str(prompt)}]
         return self.tokenizer.encode(str(prompt) if messages is None else self.tokenizer.chat(messages))
@@ -125,6 +125,8 @@ class Model:
         **settings: Any,
     ) -> list[Generation]:
         """Decode several prompts together, at most `max_batch` at a time; the same results in the prompts' order."""
+        if isinstance(prompts, str):
+            raise DllmEdgeError("a batch is a list of prompts: for one prompt use generate()")
         requests = [self.request(self.encode(prompt, chat=chat), system, seed, trace, **settings) for prompt in prompts]
         return self.decode(requests, max_batch)
 

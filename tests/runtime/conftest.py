@@ -1,12 +1,28 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.generate import Model
+from dllm_edge.runtime.manifest import Manifest
+
+from .numpy_engine import ENDLESS, MASK, VOCABULARY, NumpyEngine
+from .recorder import Recorder
+
+WORDS = {f"w{index}": index for index in range(VOCABULARY)}
+TEMPLATE = "{% for message in messages %}w10 {{ message['content'] }} w11 {% endfor %}w12"
+DECODING = {
+    "defaults": {"gen_length": 16, "block_length": 8, "threshold": 0.7, "unmask": "quota", "retention": 0.25},
+    "systems": {"fast-dllm-dual": {"threshold": 0.4}, "vanilla": {"block_length": 4}},
+}
 
 # What the weights of a tiny checkpoint are multiplied by, so that it says something else at each place, and something else
 # again where its caches are stale: as drawn, its attention is close to an average, and it repeats one token.
@@ -54,3 +70,15 @@ def write_lively(folder: Path, family: str) -> None:
     for name, tensor in tensors.items():
         tensor.mul_(LIVELY.get(".".join(name.split(".")[-2:]), 1.0))
     save_file(tensors, weights, metadata={"format": "pt"})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    """A model on the numpy engine, which is recorded, with what it reads of a bundle: one word a token, a chat template."""
+    tokenizer = Tokenizer(models.WordLevel(WORDS))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    (tmp_path / "decoding.json").write_text(json.dumps(DECODING))
+    manifest = Manifest("numpy", ENDLESS, (MASK,), 32, "float32", "float32", {}, {}, {})
+    return Model(Bundle(tmp_path, manifest), Recorder(NumpyEngine(ENDLESS)))

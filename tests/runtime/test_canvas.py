@@ -194,6 +194,8 @@ def test_from_a_prompt() -> None:
         (([], 4, CONFIG), "the prompt is empty"),
         (([7, MASK], 4, CONFIG), "the prompt contains the mask token (id 5)"),
         (([7, 41], 4, CONFIG), "token id 41 lies outside the vocabulary of 41"),
+        (([7, 1.5], 4, CONFIG), "token ids must be whole numbers"),
+        ((["7"], 4, CONFIG), "token ids must be whole numbers"),
         (([7, -1], 4, CONFIG), "token id -1 lies outside the vocabulary of 41"),
         (([7] * 100, 29, CONFIG), "prompt and generation take 129 positions; this model has 128"),
         (([7], 4, replace(CONFIG, mask_token_id=None)), "a numpy model has no mask token"),
