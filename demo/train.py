@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..graphs.config import ModelConfig
+from ..graphs.families import FAMILIES
 from ..graphs.transformer import Transformer
 from .task import LARGEST, Problem, training_problems
 from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
@@ -37,6 +38,7 @@ from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_t
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 TRAINING_SEED = 1
 PERIODS = (2, 3, 5, 7, 10, 20, 50, 100, 200)
+DECODING = {"task": "arithmetic", "defaults": {"gen_length": 64, "block_length": 32}}
 # Steps of bare sums alone, sums in each of them and in each later step, and tokens of a sum.
 SUM_STEPS, SUMS_ALONE, SUMS_BESIDE, SUM_TOKENS = 200, 256, 128, 6
 # (share of the steps after the sums, rows, tokens in a row): short rows first, then generation lengths 64, 128 and 256.
@@ -187,6 +189,7 @@ def train(steps: int, output: Path, threads: int) -> None:
     peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
     stream = training_problems(TRAINING_SEED)
     started, running = time.perf_counter(), 0.0
+    lines = [f"seed {TRAINING_SEED}, {steps} steps, {threads} threads, torch {torch.__version__}"]
     for step in range(steps):
         sums = batch_of_sums(tokenizer, stream, SUMS_ALONE if step < SUM_STEPS else SUMS_BESIDE)
         loss = loss_of(model, config.mask_token_id, sums)
@@ -203,37 +206,18 @@ def train(steps: int, output: Path, threads: int) -> None:
         running += loss.item()
         if (step + 1) % 100 == 0:
             seconds = time.perf_counter() - started
-            print(f"step {step + 1}/{steps}  loss {running / 100:.4f}  {seconds:.0f} s", flush=True)
+            lines.append(f"step {step + 1}/{steps}  loss {running / 100:.4f}  {seconds:.0f} s")
+            print(lines[-1], flush=True)
             running = 0.0
-            if (step + 1) % 500 == 0:
-                save_checkpoint(model, tokenizer, output)
     save_checkpoint(model, tokenizer, output)
-
-
-LLADA_NAMES = {
-    "attention_norm": "attn_norm",
-    "query": "q_proj",
-    "key": "k_proj",
-    "value": "v_proj",
-    "output": "attn_out",
-    "feed_forward_norm": "ff_norm",
-    "gate": "ff_proj",
-    "up": "up_proj",
-    "down": "ff_out",
-    "embedding": "wte",
-    "norm": "ln_f",
-    "lm_head": "ff_out",
-}
+    (output / "training.log").write_text("\n".join(lines) + "\n")
 
 
 def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> None:
     """Write a Hugging Face folder with LLaDA's tensor names, float16."""
     output.mkdir(parents=True, exist_ok=True)
-    tensors = {}
-    for name, weight in model.state_dict().items():
-        *prefix, module, kind = name.split(".")
-        place = "model.transformer." + (f"blocks.{prefix[1]}." if prefix else "")
-        tensors[f"{place}{LLADA_NAMES[module]}.{kind}"] = weight.to(torch.float16).contiguous()
+    names = FAMILIES["llada"].tensor_names(model.config)
+    tensors = {names[name]: weight.to(torch.float16).contiguous() for name, weight in model.state_dict().items()}
     save_file(tensors, output / "model.safetensors", metadata={"format": "pt"})
     config = model.config
     (output / "config.json").write_text(
@@ -271,6 +255,7 @@ def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> N
         + "\n"
     )
     save_tokenizer(tokenizer, output)
+    (output / "decoding.json").write_text(json.dumps(DECODING, indent=2) + "\n")
 
 
 def main() -> None:
