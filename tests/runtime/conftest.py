@@ -3,7 +3,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,31 @@ LIVELY = {
     "down_proj.weight": 2.0,
     "ff_proj.weight": 2.0,
 }
+
+
+@pytest.fixture(scope="session")
+def handed_down(tiny_bundle: Callable[..., Path], pytestconfig: pytest.Config) -> Callable[[str], Path]:
+    """`handed_down(family)`: `tiny_bundle(family)`; without torch, what the last run of these tests with torch exported.
+
+    So the engine is tested with the ONNX Runtime of every Python: `make test` runs them after its own.
+    """
+    kept = pytestconfig.rootpath / ".pytest_cache" / "bundles"
+
+    def hand_down(family: str) -> Path:
+        place = kept / family
+        if find_spec("torch") is None:
+            if not place.exists():
+                pytest.skip("no bundle was handed down: run the tests where torch is installed first")
+            return place
+        bundle, partial = tiny_bundle(family), kept / f"{family}.{os.getpid()}"
+        shutil.copytree(bundle, partial, dirs_exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # of two at a time, one is enough
+            partial.rename(place)
+        shutil.rmtree(partial, ignore_errors=True)
+        return bundle
+
+    return hand_down
 
 
 @pytest.fixture(scope="session")
