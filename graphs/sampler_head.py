@@ -37,12 +37,12 @@ class SamplerHead(nn.Module):
     def forward(self, logits: Tensor, target_ids: Tensor) -> HeadOutputs:
         """`logits` `[B, R, V]` float32; `target_ids` `[B, R, T]` int64."""
         highest = logits.amax(-1, keepdim=True)
-        weights = torch.exp(logits - highest)
+        below = logits - highest
+        weights = torch.exp(below)
         total = weights.sum(-1, keepdim=True)
         logsumexp = highest + torch.log(total)
-        mean = (weights * logits).sum(-1, keepdim=True) / total
+        # Against the highest logit, not zero: sums of large terms would cancel, and leave a thousandth of a nat.
+        entropy = torch.log(total) - (weights * below).sum(-1, keepdim=True) / total
         allowed = torch.where(self.forbidden, torch.finfo(torch.float32).min, logits)
         best = torch.topk(allowed, self.candidates, dim=-1)
-        return HeadOutputs(
-            best.indices, best.values, logsumexp.squeeze(-1), (logsumexp - mean).squeeze(-1), logits.gather(-1, target_ids)
-        )
+        return HeadOutputs(best.indices, best.values, logsumexp.squeeze(-1), entropy.squeeze(-1), logits.gather(-1, target_ids))
