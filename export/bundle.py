@@ -147,7 +147,8 @@ def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
         raise DllmEdgeError(
             f"{file}: should hold objects 'defaults' (setting: value) and 'systems' (name: settings), and a 'task'"
         )
-    vanilla = checkpoint.family.decoding_defaults(checkpoint.config) | systems.get("vanilla", {})
+    authors = checkpoint.family.decoding_defaults(checkpoint.config)
+    vanilla = {name: value for name, value in authors.items() if name not in defaults} | systems.get("vanilla", {})
     return own | {"defaults": defaults, "systems": systems | {"vanilla": vanilla}}
 
 

@@ -56,7 +56,7 @@ def demo_place() -> Path:
     package = Path(demo_package).parent.parent
     sources = [file for part in ("graphs", "export") for file in (package / part).rglob("*.py")]
     for file in sorted([*(file for file in CHECKPOINT.iterdir() if file.is_file()), *sources]):
-        digest.update(f"{file.relative_to(package)} {file.stat().st_size}\n".encode())
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         digest.update(file.read_bytes())
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(folder) / "dllm-edge" / f"demo-{digest.hexdigest()[:12]}"

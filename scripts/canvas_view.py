@@ -20,7 +20,7 @@ class CanvasView:
     """The decoded region of one request, as of its last event."""
 
     def __init__(self, model: Model, request: Request) -> None:
-        self.model, self.canvas, self.block = model, request.canvas, request.settings.block
+        self.model, self.request, self.canvas, self.block = model, request, request.canvas, request.settings.block
         self.pieces: dict[int, str] = {}
         self.forward = 0
         self.tokens = request.canvas.tokens.copy()

@@ -87,12 +87,12 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check a bundle against torch: structure, layers, trajectory, task."""
-    from .bundles import CHECKPOINT, DEMO, bundle_path
+    from . import bundles
     from .validate import validate_bundle
 
-    if bundle == DEMO and checkpoint is None:
-        checkpoint = CHECKPOINT
-    if not validate_bundle(bundle_path(bundle), checkpoint, level, as_json, samples):
+    if bundle == bundles.DEMO and checkpoint is None:
+        checkpoint = bundles.CHECKPOINT
+    if not validate_bundle(bundles.bundle_path(bundle), checkpoint, level, as_json, samples):
         raise typer.Exit(1)
 
 

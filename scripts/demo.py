@@ -12,7 +12,7 @@ from rich.table import Table
 from ..demo.evaluate import Evaluation, evaluate_together, find_task
 from ..demo.task import Problem
 from ..runtime.generate import load
-from .bundles import CHECKPOINT, demo_bundle
+from . import bundles
 from .output import print_json, progress, screen
 from .tables import evaluation_table
 from .validate import print_report, validated
@@ -26,8 +26,8 @@ SYSTEMS = {"vanilla": "quota", "fast-dllm-prefix": "threshold", "fast-dllm-dual"
 
 def run_demo(fresh: bool, as_json: bool) -> bool:
     """Whether the bundle holds at every level of parity."""
-    path = demo_bundle(fresh)
-    report = validated(path, CHECKPOINT, None, VALIDATED_QUESTIONS)
+    path = bundles.demo_bundle(fresh)
+    report = validated(path, bundles.CHECKPOINT, None, VALIDATED_QUESTIONS)
     if not as_json:
         print_report(report)
     evaluations, problems = _decode(str(path)), TASK.prompts(QUESTIONS)

@@ -62,7 +62,11 @@ def validate(
     if level is not None and level not in LEVELS:
         raise DllmEdgeError(f"unknown level '{level}': choose one of {', '.join(LEVELS)}")
     wanted = LEVELS[: LEVELS.index(level) + 1] if level else LEVELS
-    run = _Validation(Bundle.open(bundle_path, verify=True), checkpoint, progress or (lambda _stage, _share: None), samples)
+    bundle = Bundle.open(bundle_path, verify=True)
+    source = Checkpoint.open(checkpoint) if checkpoint else None
+    if source and source.config != bundle.config:
+        raise DllmEdgeError(f"{checkpoint}: not the model in {bundle_path}: give the checkpoint that it was made from")
+    run = _Validation(bundle, source, progress or (lambda _stage, _share: None), samples)
     report = Report(str(bundle_path), [], {"python": platform.python_version()} | {name: version(name) for name in VERSIONS})
     for name in wanted:
         started = time.perf_counter()
@@ -78,7 +82,7 @@ def validate(
 class _Validation:
     """The reference and the engine, made when the first level asks for them."""
 
-    def __init__(self, bundle: Bundle, checkpoint: Path | None, progress: Progress, samples: int) -> None:
+    def __init__(self, bundle: Bundle, checkpoint: Checkpoint | None, progress: Progress, samples: int) -> None:
         self.bundle, self.checkpoint, self.progress, self.samples = bundle, checkpoint, progress, samples
         self.models: tuple[Model, Model] | None = None
 
@@ -106,8 +110,7 @@ class _Validation:
     def _models(self) -> tuple[Model, Model]:
         """The model on ONNX Runtime, and the same on the reference."""
         if self.models is None:
-            checkpoint = Checkpoint.open(self.checkpoint) if self.checkpoint else None
-            reference = TorchEngine(reference_step(self.bundle, checkpoint))
+            reference = TorchEngine(reference_step(self.bundle, self.checkpoint))
             self.models = Model(self.bundle, OnnxRuntimeEngine(self.bundle)), Model(self.bundle, reference)
         return self.models
 

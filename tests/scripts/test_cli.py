@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from dllm_edge.runtime.settings import Settings
 from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.scripts import bundles
 from dllm_edge.scripts.cli import app
 
 from ..tiny import write_tiny
@@ -193,6 +194,7 @@ BAD_COMMANDS = {
     "too many problems": (("eval", "{bundle}", "--task", "arithmetic", "--limit", "5001"), "has 5000 problems"),
     "no systems": (("bench", "{bundle}", "--task", "arithmetic", "--systems", ","), "names no system"),
     "unknown level": (("validate", "{bundle}", "--level", "deep"), "unknown level 'deep'"),
+    "another model": (("validate", "{bundle}", "--checkpoint", "{other}"), "not the model in"),
     "unknown flavour": (("export", "{checkpoint}", "new", "--flavour", "mild"), "unknown flavour 'mild'"),
     "unknown dtype": (("export", "{checkpoint}", "new", "--dtype", "int3"), "unknown dtype 'int3'"),
 }
@@ -201,7 +203,7 @@ BAD_COMMANDS = {
 @pytest.mark.parametrize("name", BAD_COMMANDS)
 def test_bad_commands_get_one_line(name: str, command: Command, bundle: Path, tmp_path: Path) -> None:
     arguments, message = BAD_COMMANDS[name]
-    places = {"bundle": str(bundle), "checkpoint": str(bundle.with_name("checkpoint"))}
+    places = {"bundle": str(bundle), "checkpoint": str(bundle.with_name("checkpoint")), "other": str(bundles.CHECKPOINT)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         code, out, err = command(*(argument.format(**places) for argument in arguments))
