@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,12 @@ def test_counters_are_the_engines_launches(system: str) -> None:
     assert end.refresh_forwards == sum(launch.bind is not None for launch in engine.launches)
     assert (system == "vanilla") == (end.refresh_forwards == 0)
     assert 0 < end.engine_seconds < end.seconds
+
+
+def test_a_batchs_seconds_are_shared() -> None:
+    started = time.perf_counter()
+    ends = finish(NumpyEngine(), [request("vanilla", PROMPTS[0]) for _ in range(8)])
+    assert sum(end.engine_seconds for end in ends) < time.perf_counter() - started
 
 
 def test_why_a_request_ended() -> None:
@@ -98,13 +105,24 @@ def test_closing_the_iterator_ends_every_coroutine() -> None:
         finally:
             closed.append(len(canvas))
 
+    coroutines: list[Decoding] = []
+
+    def remembered(canvas: Canvas) -> Decoding:
+        """Held here, so that it is not closed for want of a holder."""
+        coroutines.append(decode(canvas))
+        return coroutines[-1]
+
     engine = Recorder(NumpyEngine())
-    events = Driver(engine).run([request(scripted(decode), prompt) for prompt in PROMPTS])
+    events = Driver(engine).run([request(scripted(remembered), prompt) for prompt in PROMPTS])
     next(events)
     assert closed == []
     events.close()
     assert sorted(closed) == sorted(len(prompt) + 16 for prompt in PROMPTS)
     assert len(engine.launches) == 1
+
+    closed.clear()
+    finish(NumpyEngine(), [request(scripted(remembered), prompt, max_steps=3) for prompt in PROMPTS])
+    assert len(closed) == 3, "those that come to a limit are closed, too"
 
 
 def test_an_engine_that_fails_leaves_no_coroutine_open() -> None:

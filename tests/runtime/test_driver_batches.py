@@ -10,8 +10,9 @@ import pytest
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.canvas import Block, Canvas
 from dllm_edge.runtime.driver import PATIENCE, Driver
+from dllm_edge.runtime.engines.base import Float32
 from dllm_edge.runtime.request import Finished
-from dllm_edge.runtime.steps import Store
+from dllm_edge.runtime.steps import Saliency, Store
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding
 
@@ -183,3 +184,23 @@ def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
         alone = request(scripted(uncached), prompt)
         finish(NumpyEngine(), [alone])
         assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+
+
+def test_saliency_is_of_a_sequences_own_row_and_lane() -> None:
+    """For a batched step as for a refresh, which runs alone."""
+    found: dict[int, Float32] = {}
+
+    def decode(canvas: Canvas) -> Decoding:
+        block = Block(canvas.start, canvas.start + 4)
+        yield canvas.full_step(block, keep=True)
+        step = canvas.window_step(block, block, canvas.outside(block))
+        yield replace(step, saliency_weights=np.full(4, 0.25, dtype=np.float32))
+        found[canvas.start] = (yield Saliency())[:, : len(canvas)]
+
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request(scripted(decode, capacity=24), prompt) for prompt in PROMPTS])
+    assert kinds(engine.launches) == "RRRb"
+    together = dict(found)
+    for prompt in PROMPTS:
+        finish(NumpyEngine(), [request(scripted(decode, capacity=len(prompt) + 16), prompt)])
+        np.testing.assert_allclose(together[len(prompt)], found[len(prompt)], rtol=1e-4)

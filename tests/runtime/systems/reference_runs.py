@@ -1,13 +1,12 @@
-"""Decodes of one prompt by the plain-torch reference and by the runtime, held against each other forward by forward.
-
-Needs torch.
-"""
+"""Decodes of one prompt by the plain-torch reference and by the runtime, held against each other. Needs torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.canvas import Canvas
@@ -18,6 +17,7 @@ from dllm_edge.runtime.systems import SYSTEMS
 
 from ...reference import decoding, systems
 from ...reference.model import Model
+from ...reference.rules import Candidate, Choice
 from ..recorder import finish
 
 DECODERS = {
@@ -26,6 +26,10 @@ DECODERS = {
     "fast-dllm-dual": systems.fast_dllm_dual,
     "sparse-dllm": systems.sparse_dllm,
 }
+
+
+# Of logits and confidences: what float32 may turn round (DESIGN, section 6).
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,50 @@ def first_difference(decoded: decoding.Decoded, end: Finished) -> int | None:
     assert end.request.canvas.tokens.tolist() == decoded.tokens
     assert end.forwards == decoded.forwards
     return None
+
+
+@dataclass
+class Following(decoding.Run):
+    """A reference run that commits what `script`, a dictionary a forward, says, once that is within rounding of its own choice.
+
+    So every forward of a decode is checked, not only those up to the first that rounding decides.
+    """
+
+    script: list[dict[int, int]] = field(default_factory=list)
+    rounded: int = 0
+
+    def _commit(self, block: decoding.Block, options: list[Candidate], choice: Choice) -> None:
+        wanted = self.script[self.forwards - 1]
+        places = {option.position: index for index, option in enumerate(options)}
+        taken, own = {places[position] for position in wanted}, set(choice.indices)
+        if taken != own:
+            assert self.settings.unmask in ("threshold", "factor") or len(taken) == len(own)
+            assert all(self._close(options, own, index) for index in taken ^ own), (block, wanted, choice)
+        swapped = [option for option in options if wanted.get(option.position, option.token) != option.token]
+        assert all(option.margin < ROUNDING for option in swapped), swapped
+        self.rounded += taken != own or bool(swapped)
+        forced = [replace(option, token=wanted.get(option.position, option.token)) for option in options]
+        super()._commit(block, forced, Choice(sorted(taken), choice.slack))
+
+    def _close(self, options: list[Candidate], own: set[int], index: int) -> bool:
+        """Whether a confidence is at the edge: of what is chosen, of what is not, or of what the rule asks for."""
+        chosen = [option.confidence for place, option in enumerate(options) if place in own]
+        others = [option.confidence for place, option in enumerate(options) if place not in own]
+        edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.settings.threshold]
+        edges += [1 - self.settings.factor / (count + 1) for count in range(2, len(options) + 1)]
+        return min(abs(options[index].confidence - edge) for edge in edges) < ROUNDING
+
+
+def follow(pair: Pair, system: str, prompt: list[int], end: Finished, settings: dict[str, Any]) -> int:
+    """Check a runtime's decode forward by forward; returns how many of them rounding decided."""
+    runs: list[Following] = []
+
+    def following(model: Model, prompt: list[int], chosen: decoding.Settings) -> Following:
+        runs.append(Following(model, prompt, chosen, script=[dict(pairs) for pairs in commits_in(end)]))
+        return runs[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(systems, "Run", following)
+        decoded = pair.reference(system, prompt, **settings)
+    assert first_difference(decoded, end) is None
+    return runs[0].rounded
