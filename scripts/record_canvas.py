@@ -1,0 +1,51 @@
+"""The README's picture: a decode of the demo model, one frame a forward (`python -m dllm_edge.scripts.record_canvas`)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..demo.task import held_out
+from ..runtime.request import Committed, Finished
+from .bundles import open_model
+from .canvas_view import CanvasView
+
+SYSTEM = "fast-dllm-dual"
+# A quota shows more of the way than a threshold, by which the model is done in two or three forwards.
+SETTINGS: dict[str, Any] = {"gen_length": 64, "unmask": "quota", "steps": 12}
+# The fifth question has three operations.
+QUESTIONS = 5
+WIDTH = 96
+
+
+def record(output: Path) -> None:
+    """Decode and write the frames to an SVG file."""
+    model = open_model("demo", "onnxruntime", "cpu", 0)
+    prompt = held_out(QUESTIONS)[-1].question
+    request = model.request(model.encode(prompt), SYSTEM, **SETTINGS)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    chosen = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items())
+    console.print(f'$ dllm-edge run demo --prompt "{prompt}" --system {SYSTEM} {chosen}', highlight=False)
+    view = CanvasView(model, request)
+
+    def watch(event: Committed | Finished) -> None:
+        if isinstance(event, Committed):
+            view.update(event)
+            console.print(view.panels()[0], Text(view.counters(), style="dim"))
+
+    generation = model.decode([request], watch=watch)[0]
+    console.print(generation.text, highlight=False)
+    console.save_svg(str(output), title="dllm-edge run")
+
+
+def main(output: Annotated[Path, typer.Argument(help="The SVG file to write.")] = Path("docs/canvas.svg")) -> None:
+    record(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
