@@ -132,10 +132,12 @@ class Canvas:
 
         A row counts where it is the position's own, or with a logit shift the one before: a window's first may be neither.
         """
-        positions, sent = step.predicts, step.position_ids[step.logit_rows]
-        wanted = (positions >= block.start) & (positions < block.stop) & (self.tokens[positions] == self.mask_token_id)
-        rows = np.flatnonzero(wanted & (sent == np.maximum(positions - int(self.config.logit_shift), 0)))
-        return rows[np.argsort(positions[rows], kind="stable")]
+        positions = step.predicts
+        wanted: Bool = self.tokens[positions] == self.mask_token_id
+        wanted &= (positions >= block.start) & (positions < block.stop)
+        wanted &= step.position_ids[step.logit_rows] == np.maximum(positions - int(self.config.logit_shift), 0)
+        rows = wanted.nonzero()[0]
+        return rows[positions[rows].argsort(kind="stable")]
 
     def commit(self, positions: Int64, ids: Int64, confidences: Float32) -> None:
         """Write tokens to masked positions, in any order."""
