@@ -73,7 +73,7 @@ def measure_sparse(setup: Setup, tell: Tell) -> Part:
     """What the cache of Sparse-dLLM at retention 0.5 takes beside the dual cache's, from the buffers."""
     part = Part("sparse", "cache of Sparse-dLLM at retention 0.5 beside the dual cache's")
     for length in GEN_LENGTHS:
-        runs = [(system, {**RULES[1], "gen_length": length}) for system in ("fast-dllm-dual", "sparse-dllm")]
+        runs = [(system, {**RULES[0], "gen_length": length}) for system in ("fast-dllm-dual", "sparse-dllm")]
         dual, sparse = evaluate_together(setup.model, TASK, runs, SAMPLES, tell)
         steady, peak = sparse.steady_cache_bytes / dual.steady_cache_bytes, sparse.peak_cache_bytes / dual.peak_cache_bytes
         part.findings += [
