@@ -6,8 +6,8 @@ python -m dllm_edge.scripts.benchmarks.decode_once BUNDLE SLOTS
 from __future__ import annotations
 
 import json
-import resource
 import sys
+from pathlib import Path
 
 from ...runtime.generate import load
 
@@ -21,8 +21,13 @@ def decode_once(bundle: str, slots: int) -> tuple[int, int]:
     result = model.generate(
         prompt, system="fast-dllm-dual", unmask="quota", gen_length=GEN_LENGTH, max_steps=FORWARDS, early_stop=False
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return peak, result.peak_cache_bytes
+    return peak_resident(), result.peak_cache_bytes
+
+
+def peak_resident() -> int:
+    """Bytes. Not from `getrusage`, whose maximum a process inherits from the one that started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
