@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.driver import Driver
 from dllm_edge.runtime.engines.base import Cache, Engine, Float32, Int64, Lanes, StepInputs, StepOutputs
@@ -13,12 +15,14 @@ from dllm_edge.runtime.request import Committed, Finished, Request
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of `Engine.run`. Lanes are `(first, count, capacity)`."""
+    """One call of `Engine.run`. Lanes are `(first, count, capacity)`; `visible` are the slots that the very first row sees."""
 
     profile: Profile
     cache: tuple[int, int, int] | None
     bind: tuple[int, int, int] | None
     input_ids: Int64
+    position_ids: Int64
+    visible: list[int]
     keep_rows: bool
 
 
@@ -42,8 +46,10 @@ class Recorder:
         return self.engine.inputs(profile)
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
-        ids = self.engine.inputs(profile).input_ids.copy()
-        self.launches.append(Launch(profile, place(cache), place(bind), ids, keep_rows))
+        given = self.engine.inputs(profile)
+        visible = np.flatnonzero(given.attention_mask[0, 0, 0, : profile.capacity]).tolist()
+        sent = given.input_ids.copy(), given.position_ids.copy()
+        self.launches.append(Launch(profile, place(cache), place(bind), *sent, visible, keep_rows))
         return self.engine.run(profile, cache, bind, keep_rows)
 
     def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:

@@ -1,0 +1,101 @@
+"""What each system sends and lets be seen, on a canvas of 5 + 16 in blocks of 8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ..numpy_engine import ENDLESS, SHIFTED, NumpyEngine
+from ..recorder import Launch, Recorder, finish
+from ..scripted import request
+
+ALL = list(range(21))
+FIRST, SECOND = list(range(5, 13)), list(range(13, 21))
+WHOLE: tuple[str, list[int], list[int]] = ("whole", ALL, [])
+REFRESH: tuple[str, list[int], list[int]] = ("refresh", ALL, [])
+
+
+def sent(launch: Launch) -> tuple[str, list[int], list[int]]:
+    """Its kind, the positions that it sends, the slots that these see."""
+    kind = "refresh" if launch.bind else "block" if launch.cache else "whole"
+    return kind, launch.position_ids[0].tolist(), launch.visible
+
+
+def steps(system: str, **settings: Any) -> list[tuple[str, list[int], list[int]]]:
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request(system, steps=4, early_stop=False, **settings)])
+    return [sent(launch) for launch in engine.launches]
+
+
+def test_vanilla() -> None:
+    assert steps("vanilla") == [WHOLE] * 4
+
+
+def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:
+    assert steps("fast-dllm-prefix") == [
+        REFRESH,
+        ("block", FIRST + SECOND, ALL[:5]),
+        REFRESH,
+        ("block", SECOND, ALL[:13]),
+    ]
+
+
+def test_dual_sends_the_block_over_all_but_the_block() -> None:
+    assert steps("fast-dllm-dual") == [
+        REFRESH,
+        ("block", FIRST, ALL[:5] + SECOND),
+        REFRESH,
+        ("block", SECOND, ALL[:13]),
+    ]
+
+
+@pytest.mark.parametrize(("retention", "kept"), [(1.0, 13), (0.5, 6), (0.3, 3), (0.0, 0)])
+def test_sparse_sends_the_block_over_what_was_kept(retention: float, kept: int) -> None:
+    slots = list(range(kept))
+    assert steps("sparse-dllm", retention=retention, delay=0) == [
+        REFRESH,
+        ("block", FIRST, slots),
+        REFRESH,
+        ("block", SECOND, slots),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "settings", "kinds"),
+    [
+        ("fast-dllm-dual", {}, "Rbbb Rbbb"),
+        ("fast-dllm-dual", {"refresh": 2}, "RbRb RbRb"),
+        ("fast-dllm-dual", {"refresh": 3}, "RbbR RbbR"),
+        ("fast-dllm-prefix", {"refresh": 1}, "RRRR RRRR"),
+        ("sparse-dllm", {}, "wRbb wRbb"),
+        ("sparse-dllm", {"delay": 0}, "Rbbb Rbbb"),
+        ("sparse-dllm", {"delay": 2}, "wwRb wwRb"),
+        ("sparse-dllm", {"delay": 9}, "wwww wwww"),
+        ("vanilla", {}, "wwww wwww"),
+    ],
+)
+def test_when_the_cache_is_filled(system: str, settings: dict[str, Any], kinds: str) -> None:
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request(system, steps=8, early_stop=False, **settings)])
+    letters = {"refresh": "R", "block": "b", "whole": "w"}
+    assert "".join(letters[sent(launch)[0]] for launch in engine.launches) == kinds.replace(" ", "")
+
+
+def test_a_block_that_the_full_pass_completes_takes_no_other() -> None:
+    """The published code runs one more forward; and there is nothing to evict for."""
+    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"):
+        engine = Recorder(NumpyEngine())
+        finish(engine, [request(system, unmask="threshold", threshold=0.0, early_stop=False)])
+        assert len(engine.launches) == 2
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request("sparse-dllm", steps=2, delay=0, early_stop=False)])
+    assert engine.operations == []
+
+
+def test_a_shifted_refresh_commits_the_blocks_first_token_alone() -> None:
+    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"):
+        for config, first in ((SHIFTED, 1), (ENDLESS, 8)):
+            asked = request(system, config=config, unmask="threshold", threshold=0.0, early_stop=False)
+            finish(NumpyEngine(config), [asked])
+            assert asked.canvas.commits[0].positions.tolist() == FIRST[:first]
