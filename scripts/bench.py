@@ -1,6 +1,6 @@
 """Speed and memory on this machine, as ratios in one run (`make bench`).
 
-    python -m dllm_edge.scripts.bench [--parts step,overhead,memory,systems,accuracy,sparse,export] [--problems 500]
+    python -m dllm_edge.scripts.bench [--parts step,overhead,...] [--paired 20] [--problems 500]
 
 The part `export` writes and exports a checkpoint of 8B shape, which takes 32 GB of disk: it runs only where it is named.
 """
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 DEFAULT_PARTS = ("step", "overhead", "memory", "systems", "accuracy", "sparse")
 PARTS = (*DEFAULT_PARTS, "export")
 VERSIONS = ("dllm-edge", "onnxruntime", "torch", "numpy")
-FULL = f"python -m dllm_edge.scripts.bench --problems 500 --parts {','.join(PARTS)}"
+FULL = f"python -m dllm_edge.scripts.bench --paired 20 --problems 500 --parts {','.join(PARTS)}"
 
 
 def bench(
     bundle: Annotated[str, typer.Option(help="The bundle to decode with: a folder, or demo.")] = DEMO,
     parts: Annotated[str, typer.Option(help=f"What to measure: {', '.join(PARTS)}.")] = ",".join(DEFAULT_PARTS),
-    paired: Annotated[int, typer.Option(min=1, help="Problems that every system decodes, for speeds.")] = 20,
+    paired: Annotated[int, typer.Option(min=1, help="Problems that every system decodes, for speeds.")] = 10,
     problems: Annotated[int, typer.Option(min=1, help="Problems for the accuracy; 500 for a narrow interval.")] = 100,
     export_scale: Annotated[str, typer.Option(help="Size of the exported checkpoint: 8b, 135m or tiny.")] = "8b",
     threads: ThreadsOption = 0,

@@ -16,7 +16,7 @@ GEN_LENGTH, FORWARDS = 32, 4
 
 def decode_once(bundle: str, slots: int) -> tuple[int, int]:
     """Peak resident bytes of this process after a refresh and block steps over `slots` slots, and its caches' bytes."""
-    prompt = [index % 1000 for index in range(slots - GEN_LENGTH)]
+    prompt = [index % 100 for index in range(slots - GEN_LENGTH)]
     model = load(bundle)
     result = model.generate(
         prompt, system="fast-dllm-dual", unmask="quota", gen_length=GEN_LENGTH, max_steps=FORWARDS, early_stop=False

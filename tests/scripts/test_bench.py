@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from dllm_edge import DllmEdgeError
 from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main, parse_parts
 from dllm_edge.scripts.benchmarks import overhead, systems
 from dllm_edge.scripts.benchmarks.finding import Finding
+from dllm_edge.scripts.write_random_llada import SCALES
 
 from .conftest import parsed
 
@@ -28,25 +31,44 @@ def test_findings_are_held_against_their_targets() -> None:
     assert [Finding.at_most("", value, 1.3).met for value in (1.3, 1.31)] == [True, False]
 
 
-def test_the_parts_on_a_tiny_bundle(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def bench(bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Measure parts on a tiny bundle: what `--json` prints."""
+
+    def run(parts: str, *options: str) -> dict[str, Any]:
+        arguments = ["--bundle", str(bundle), "--threads", "1", "--parts", parts, "--json", *options]
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        return parsed(capsys.readouterr().out)
+
+    return run
+
+
+def numbers(data: dict[str, Any]) -> dict[str, Any]:
+    return {finding["name"]: finding for part in data["parts"].values() for finding in part["findings"]}
+
+
+def test_parts_about_systems(bench: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhead, "GEN_LENGTH", 64)
     monkeypatch.setattr(systems, "GEN_LENGTHS", (32,))
     kept = tmp_path / "bench.json"
-    options = ["--paired", "1", "--problems", "2", "--threads", "1", "--output", str(kept), "--json"]
-    arguments = ["--bundle", str(bundle), "--parts", "overhead,systems,accuracy,sparse", *options]
-    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    data = parsed(capsys.readouterr().out)
-    assert not end.value.code
+    data = bench("overhead,systems,accuracy,sparse", "--paired", "1", "--problems", "2", "--output", str(kept))
     assert parsed(kept.read_text()) == data
-    parts = data["parts"]
-    found = {finding["name"]: finding for part in parts.values() for finding in part["findings"]}
+    parts, found = data["parts"], numbers(data)
     assert found["places of the cache in memory"]["met"] is True
     assert found["block steps that changed the cache"]["met"] is True
     assert found["block steps, 32 tokens"]["met"] is True
     assert [table["early_stop"] for table in parts["systems"]["tables"]] == [False, True]
     assert all(len(table["systems"]) == 12 for table in parts["systems"]["tables"])
     assert parts["accuracy"]["difference"]["samples"] == 2
+
+
+def test_parts_about_a_large_model(bench: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCALES, "135m", SCALES["tiny"])
+    found = numbers(bench("step,memory"))
+    assert found["faster than torch, 256 cached"]["value"] > 0
+    assert found["faster than torch, 1024 cached"]["value"] > 0
+    assert found["weights"]["value"] < found["peak resident memory"]["value"] < 1e9
+    assert found["caches"]["value"] == 2 * 3 * 4 * 16 * 512 * 4
