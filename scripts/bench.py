@@ -19,8 +19,8 @@ from rich.table import Table
 
 from ..graphs.errors import DllmEdgeError
 from .bundles import DEMO, bundle_path, require_export
-from .cli import fail_on_user_errors
 from .doctor import machine
+from .launch import launch_command
 from .options import JsonOption, ThreadsOption
 from .output import log, print_json, progress, screen
 
@@ -118,8 +118,7 @@ def print_part(part: Part) -> None:
 
 
 def main() -> None:
-    with fail_on_user_errors():
-        typer.run(bench)
+    launch_command(bench)
 
 
 if __name__ == "__main__":

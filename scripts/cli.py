@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from ..graphs.errors import DllmEdgeError
+from .launch import launch, new_app
 from .options import (
     BatchOption,
     BundleArgument,
@@ -38,13 +36,7 @@ from .options import (
     parse_systems,
 )
 
-app = typer.Typer(
-    name="dllm-edge",
-    help="Diffusion language models as plain ONNX graphs, decoded by a light Python runtime.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app(name="dllm-edge", help="Diffusion language models as plain ONNX graphs, decoded by a light Python runtime.")
 
 
 @app.command()
@@ -196,29 +188,8 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command."""
-    with fail_on_user_errors():
-        app(arguments)
-
-
-@contextmanager
-def fail_on_user_errors() -> Iterator[None]:
-    """Users' errors become one line on stderr and exit code 2."""
-    try:
-        yield
-    except DllmEdgeError as error:
-        fail(str(error))
-    except BrokenPipeError:
-        # Whoever read stdout has gone; without this, flushing it at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-
-
-def fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    """Run one command; without any, say what there is."""
+    launch(app, (sys.argv[1:] if arguments is None else arguments) or ["--help"])
 
 
 if __name__ == "__main__":

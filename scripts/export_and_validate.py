@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .bundles import require_export
-from .cli import fail_on_user_errors
+from .launch import launch_command
 from .options import (
     BundleOutput,
     CheckpointArgument,
@@ -61,8 +61,7 @@ def export_and_validate(
 
 
 def main() -> None:
-    with fail_on_user_errors():
-        typer.run(export_and_validate)
+    launch_command(export_and_validate)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from ..demo.task import held_out
 from ..runtime.request import Committed, Finished
 from .bundles import open_model
 from .canvas_view import CanvasView
+from .launch import launch_command
 
 SYSTEM = "fast-dllm-dual"
 # A quota shows more of the way than a threshold, by which the model is done in two or three forwards.
@@ -48,4 +49,4 @@ def main(output: Annotated[Path, typer.Argument(help="The SVG file to write.")] 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    launch_command(main)
