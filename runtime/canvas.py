@@ -62,6 +62,7 @@ class Canvas:
         self.start, self.stop = int(masks[0]), int(masks[-1]) + 1
         self.commits: list[Commit] = []
         self._positions = np.arange(len(self))
+        self._end_ids = np.array(config.eos_token_ids, dtype=np.int64)
 
     @classmethod
     def from_prompt(cls, prompt: Sequence[int], gen_length: int, config: ModelConfig) -> Canvas:
@@ -152,7 +153,7 @@ class Canvas:
     def end_of_text(self) -> int | None:
         """Position of the first end-of-text token of the decoded region that has no mask before it, or None."""
         region = self.tokens[self.start : self.stop]
-        ends = np.flatnonzero(np.isin(region, self.config.eos_token_ids))
+        ends = self._ends(region)
         if not ends.size or (region[: ends[0]] == self.mask_token_id).any():
             return None
         return self.start + int(ends[0])
@@ -161,10 +162,15 @@ class Canvas:
     def generated(self) -> Int64:
         """Tokens of the decoded region before its first end-of-text token; masks that are left are not among them."""
         region = self.tokens[self.start : self.stop]
-        ends = np.flatnonzero(np.isin(region, self.config.eos_token_ids))
+        ends = self._ends(region)
         text = region[: ends[0]] if ends.size else region
         generated: Int64 = text[text != self.mask_token_id]
         return generated
+
+    def _ends(self, region: Int64) -> Int64:
+        """Indices of the end-of-text tokens in a region. Asked in every step: `np.isin` takes ten times as long."""
+        ends: Int64 = (region[:, None] == self._end_ids).any(1).nonzero()[0]
+        return ends
 
     @cached_property
     def _own_mask(self) -> Bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes
@@ -48,7 +49,7 @@ class HostCache:
     def nbytes(self) -> int:
         return self.tensors.nbytes
 
-    @property
+    @cached_property
     def place(self) -> tuple[int, ...]:
         """Address and shape: a cache of equal place holds all its tensors where this one does."""
         return (self.tensors.ctypes.data, *self.tensors.shape)
