@@ -20,9 +20,6 @@ from dllm_edge.runtime.manifest import Manifest
 from .numpy_engine import ENDLESS, MASK, VOCABULARY, NumpyEngine
 from .recorder import Recorder
 
-# These compare with transformers, which the environments without torch lack.
-collect_ignore = [] if find_spec("torch") else ["test_chat.py", "test_tokenizer.py"]
-
 WORDS = {f"w{index}": index for index in range(VOCABULARY)}
 TEMPLATE = "{% for message in messages %}w10 {{ message['content'] }} w11 {% endfor %}w12"
 DECODING = {
