@@ -7,6 +7,7 @@ and values of its own rows. Axes: `B` batch, `Q` queries, `C` capacity, `R` logi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,14 +37,17 @@ class Profile:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: an axis is a letter of `AXES`, `"C + Q"`, or a number."""
+    """One input or output: an axis is a name (of a step: a letter of `AXES`), a sum of two (`"C + Q"`), or a number."""
 
     name: str
     dtype: DType
     axes: tuple[str | int, ...]
 
     def shape(self, profile: Profile) -> tuple[int, ...]:
-        sizes = profile.sizes()
+        return self.sized(profile.sizes())
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape where the named axes have these sizes."""
         return tuple(axis if isinstance(axis, int) else sum(sizes[part] for part in axis.split(" + ")) for axis in self.axes)
 
 
@@ -86,6 +90,34 @@ def outputs(config: ModelConfig, cache: DType, candidates: int) -> list[TensorSp
         TensorSpec("saliency_queries", "float32", ("B", config.layers, config.kv_heads, config.head_dim)),
         *(TensorSpec(name, cache, rows) for layer in range(config.layers) for name in new_names(layer)),
     ]
+
+
+def saliency_inputs(config: ModelConfig, cache: DType) -> list[TensorSpec]:
+    """Of the cache operation `saliency`: one lane's keys and values by turns, of every layer, and the layers' mean queries."""
+    return [
+        TensorSpec("slots", cache, (2 * config.layers, config.kv_heads, "C", config.head_dim)),
+        TensorSpec("queries", "float32", (config.layers, config.kv_heads, config.head_dim)),
+    ]
+
+
+def saliency_outputs(config: ModelConfig) -> list[TensorSpec]:
+    """Mean over key heads of query times key."""
+    return [TensorSpec("scores", "float32", (config.layers, "C"))]
+
+
+def select_inputs(config: ModelConfig, cache: DType) -> list[TensorSpec]:
+    """Of the cache operation `select`: one lane's keys and values as rows (`N`), and the places of those to keep (`M`)."""
+    return [TensorSpec("rows", cache, ("N", config.head_dim)), TensorSpec("places", "int64", ("M",))]
+
+
+def select_outputs(config: ModelConfig, cache: DType) -> list[TensorSpec]:
+    return [TensorSpec("kept", cache, ("M", config.head_dim))]
+
+
+def select_sizes(config: ModelConfig, source: int, target: int) -> dict[str, int]:
+    """The axes of `select` between lanes of `source` and of `target` slots."""
+    heads = 2 * config.layers * config.kv_heads
+    return {"N": heads * source, "M": heads * target}
 
 
 def cache_bytes(config: ModelConfig, cache: DType, slots: int) -> int:
