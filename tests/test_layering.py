@@ -29,6 +29,7 @@ PARTS = {
     "graphs.contract": "contract",
     "graphs.errors": "contract",
     "graphs.families": "contract",
+    "graphs.weight_formats": "contract",
     "runtime": "runtime",
     "scripts": "scripts",
 }
