@@ -12,11 +12,13 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..graphs.attention import Flavour
+from ..graphs.config import ModelConfig
 from ..graphs.contract import DType, top_k
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
 from ..runtime.bundle import DECODING, Bundle, remember, sha256_of
 from ..runtime.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from .cache_operations import OPERATIONS, operation_file, write_operation
 from .checkpoint import Checkpoint
 from .json_file import read_object
 from .onnx import StepGraph, write_step
@@ -74,7 +76,7 @@ def export_bundle(
             candidates=top_k(checkpoint.config, len(forbidden)),
             stored=stored,
             compute=stored,
-            graphs={"step": graphs},
+            graphs={"step": graphs} | _write_operations(checkpoint.config, folder, stored),
             tools={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
             files=weights.files | _records(folder),
         )
@@ -123,6 +125,17 @@ def _write_graphs(
         graphs.append(GraphFile(file, flavour, compute, OPSETS[flavour]))
     tell("graphs", 1.0)
     return graphs
+
+
+def _write_operations(config: ModelConfig, folder: Path, stored: DType) -> dict[str, list[GraphFile]]:
+    """The cache operations, over caches of the type that the graphs compute in, and over those of their twins."""
+    written: dict[str, list[GraphFile]] = {name: [] for name in OPERATIONS}
+    for name, graphs in written.items():
+        for cache in dict.fromkeys((stored, FLOAT32)):
+            file = operation_file(name, cache if cache != stored else None)
+            write_operation(folder / file, name, config, cache)
+            graphs.append(GraphFile(file, "portable", cache, OPSETS["portable"]))
+    return written
 
 
 def graph_file(flavour: Flavour, twin: DType | None = None) -> str:

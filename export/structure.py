@@ -15,6 +15,7 @@ from ..graphs.errors import DllmEdgeError
 from ..graphs.families import canonical_shapes
 from ..runtime.bundle import Bundle
 from ..runtime.manifest import GraphFile
+from .cache_operations import OPERATIONS, interface
 from .onnx import ELEMENT_TYPES, IR_VERSIONS
 from .stored_tensors import read_header
 from .trace import OPSETS
@@ -38,16 +39,24 @@ def check_structure(bundle: Bundle) -> list[str]:
     Reads every file once, for its hash; no weights come into memory.
     """
     problems = list(_files(bundle))
-    for graph in bundle.manifest.graphs.get("step", []):
-        try:
-            model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
-            onnx.checker.check_model(str(bundle.path / graph.file))
-        except Exception as error:  # protobuf, onnx and the operating system have a kind each
-            problems.append(f"{graph.file}: not a valid model: {str(error).splitlines()[0]}")
-            continue
-        for check in (_versions, _operators, _interface, _weights):
-            problems += (f"{graph.file}: {problem}" for problem in check(bundle, graph, model))
+    for name in ("step", *OPERATIONS):
+        for graph in bundle.manifest.graphs.get(name, []):
+            problems += (f"{graph.file}: {problem}" for problem in _graph(bundle, name, graph))
     return problems + list(_twins(bundle))
+
+
+def _graph(bundle: Bundle, name: str, graph: GraphFile) -> Iterator[str]:
+    try:
+        model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
+        onnx.checker.check_model(str(bundle.path / graph.file))
+    except Exception as error:  # protobuf, onnx and the operating system have a kind each
+        yield f"not a valid model: {str(error).splitlines()[0]}"
+        return
+    yield from _versions(bundle, graph, model)
+    yield from _operators(bundle, graph, model)
+    yield from _interface(bundle, name, graph, model)
+    if name == "step":
+        yield from _weights(bundle, graph, model)
 
 
 def _files(bundle: Bundle) -> Iterator[str]:
@@ -64,8 +73,9 @@ def _file(bundle: Bundle, name: str) -> Iterator[str]:
 
 def _twins(bundle: Bundle) -> Iterator[str]:
     graphs = bundle.manifest.graphs.get("step", [])
-    if not graphs:
-        yield "manifest.json: there is no step graph"
+    for name in ("step", *OPERATIONS):
+        if not bundle.manifest.graphs.get(name):
+            yield f"manifest.json: there is no {name} graph"
     for flavour in {graph.flavour for graph in graphs}:
         for compute in {bundle.manifest.compute, "float32"} - {graph.compute for graph in graphs if graph.flavour == flavour}:
             yield f"manifest.json: the {flavour} flavour has no graph that computes in {compute}"
@@ -96,10 +106,13 @@ def _operators(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[
             yield f"{node.name}: more than {LARGEST_TOP_K} candidates"
 
 
-def _interface(bundle: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+def _interface(bundle: Bundle, name: str, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
     manifest = bundle.manifest
-    inputs = contract.inputs(manifest.config, graph.compute)
-    outputs = contract.outputs(manifest.config, graph.compute, manifest.candidates)
+    if name == "step":
+        inputs = contract.inputs(manifest.config, graph.compute)
+        outputs = contract.outputs(manifest.config, graph.compute, manifest.candidates)
+    else:
+        inputs, outputs = interface(name, manifest.config, graph.compute)
     yield from _values("input", inputs, list(model.graph.input))
     yield from _values("output", outputs, list(model.graph.output))
 

@@ -65,6 +65,8 @@ def test_a_bundle_has_what_the_design_says(checkpoint: Path, tmp_path: Path) -> 
         "decoding.json",
         "manifest.json",
         "reports",
+        "saliency.onnx",
+        "select.onnx",
         "step.onnx",
         "step.portable.onnx",
         "tokenizer.json",
@@ -86,8 +88,12 @@ def test_a_bundle_has_what_the_design_says(checkpoint: Path, tmp_path: Path) -> 
 
 
 def test_other_precisions_have_float32_twins(tiny_bundle: Callable[..., Path]) -> None:
-    graphs = Bundle.open(tiny_bundle("llada", "float16")).manifest.graphs["step"]
-    assert [(graph.file, graph.compute) for graph in graphs] == [
+    graphs = Bundle.open(tiny_bundle("llada", "float16")).manifest.graphs
+    assert [(graph.file, graph.compute) for graph in graphs["select"]] == [
+        ("select.onnx", "float16"),
+        ("select.float32.onnx", "float32"),
+    ]
+    assert [(graph.file, graph.compute) for graph in graphs["step"]] == [
         ("step.onnx", "float16"),
         ("step.float32.onnx", "float32"),
         ("step.portable.onnx", "float16"),

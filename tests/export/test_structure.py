@@ -177,7 +177,17 @@ def test_missing_twins_and_graphs(bundle: Path) -> None:
     half = rewrite(bundle, lambda manifest: replace(manifest, graphs=graphs, compute="float16"))
     assert "manifest.json: the fused flavour has no graph that computes in float16" in check_structure(half)
     none = rewrite(bundle, lambda manifest: replace(manifest, graphs={}))
-    assert "manifest.json: there is no step graph" in check_structure(none)
+    problems = check_structure(none)
+    assert {f"manifest.json: there is no {name} graph" for name in ("step", "saliency", "select")} <= set(problems)
+
+
+def test_a_cache_operation_over_caches_of_another_type(bundle: Path) -> None:
+    def widen(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input[:1], *model.graph.output):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+    found = edited(bundle, widen, "select.onnx")
+    assert any("select.onnx: input rows is FLOAT16" in line and "the contract has float32" in line for line in found), found
 
 
 def test_constants_are_asked_for_of_operators_that_are_allowed() -> None:
