@@ -28,13 +28,6 @@ def write_operation(path: Path, name: str, config: ModelConfig, cache: DType) ->
     path.write_bytes(model.SerializeToString())
 
 
-def interface(name: str, config: ModelConfig, cache: DType) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs of an operation's graph."""
-    if name == "saliency":
-        return contract.saliency_inputs(config, cache), contract.saliency_outputs(config)
-    return contract.select_inputs(config, cache), contract.select_outputs(config, cache)
-
-
 def _saliency(config: ModelConfig, cache: DType) -> onnx.ModelProto:
     # Products and sums by element instead of a matrix product: a compiler makes one kernel of them, which reads the keys
     # in their own type; a product in float32 would need all keys as float32 in memory.
@@ -57,7 +50,7 @@ def _select(config: ModelConfig, cache: DType) -> onnx.ModelProto:
 def _model(
     name: str, nodes: list[onnx.NodeProto], constants: dict[str, int], config: ModelConfig, cache: DType
 ) -> onnx.ModelProto:
-    inputs, outputs = interface(name, config, cache)
+    inputs, outputs = contract.interface(name, config, cache, 0)
     values = [helper.make_tensor(constant, TensorProto.INT64, [1], [value]) for constant, value in constants.items()]
     graph = helper.make_graph(nodes, name, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs], values)
     opset = helper.make_opsetid("", OPSETS["portable"])

@@ -15,7 +15,7 @@ from ..graphs.errors import DllmEdgeError
 from ..graphs.families import canonical_shapes
 from ..runtime.bundle import Bundle
 from ..runtime.manifest import GraphFile
-from .cache_operations import OPERATIONS, interface
+from .cache_operations import OPERATIONS
 from .onnx import ELEMENT_TYPES, IR_VERSIONS
 from .stored_tensors import read_header
 from .trace import OPSETS
@@ -107,12 +107,7 @@ def _operators(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[
 
 
 def _interface(bundle: Bundle, name: str, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
-    manifest = bundle.manifest
-    if name == "step":
-        inputs = contract.inputs(manifest.config, graph.compute)
-        outputs = contract.outputs(manifest.config, graph.compute, manifest.candidates)
-    else:
-        inputs, outputs = interface(name, manifest.config, graph.compute)
+    inputs, outputs = contract.interface(name, bundle.config, graph.compute, bundle.manifest.candidates)
     yield from _values("input", inputs, list(model.graph.input))
     yield from _values("output", outputs, list(model.graph.output))
 

@@ -120,6 +120,15 @@ def select_sizes(config: ModelConfig, source: int, target: int) -> dict[str, int
     return {"N": heads * source, "M": heads * target}
 
 
+def interface(graph: str, config: ModelConfig, cache: DType, candidates: int) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of a bundle's graph `step`, `saliency` or `select`."""
+    if graph == "saliency":
+        return saliency_inputs(config, cache), saliency_outputs(config)
+    if graph == "select":
+        return select_inputs(config, cache), select_outputs(config, cache)
+    return inputs(config, cache), outputs(config, cache, candidates)
+
+
 def cache_bytes(config: ModelConfig, cache: DType, slots: int) -> int:
     """Bytes of the keys and values of `slots` slots over all layers."""
     return 2 * config.layers * config.kv_heads * slots * config.head_dim * ITEM_SIZES[cache]
