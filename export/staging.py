@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
@@ -17,18 +18,30 @@ from ..runtime.manifest import MANIFEST
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@contextmanager
-def staged(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A new folder to write a bundle into, which becomes `path` when the block ends and vanishes if it raises.
+@dataclass(frozen=True)
+class Kind:
+    """What is staged, and what writes it, as messages call them; `mark` is the file that tells such a folder."""
 
-    One process at a time may stage a path. What a killed one left is removed by the next. With `overwrite`, a bundle at
+    name: str
+    work: str
+    mark: str
+
+
+BUNDLE = Kind("bundle", "export", MANIFEST)
+
+
+@contextmanager
+def staged(path: Path, overwrite: bool = False, kind: Kind = BUNDLE) -> Iterator[Path]:
+    """A new folder to write into, which becomes `path` when the block ends and vanishes if it raises.
+
+    One process at a time may stage a path. What a killed one left is removed by the next. With `overwrite`, what is at
     `path` is replaced once the new one is complete. Raises `DllmEdgeError` where `path` is taken or cannot be written.
     """
     path = path.absolute()
-    _check_parent(path)
-    with _failures(path), _locked(path):
+    _check_parent(path, kind)
+    with _failures(path, kind), _locked(path, kind):
         _recover(path)
-        _check_free(path, overwrite)
+        _check_free(path, overwrite, kind)
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
         partial.mkdir()
         try:
@@ -50,22 +63,22 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check_parent(path: Path) -> None:
+def _check_parent(path: Path, kind: Kind) -> None:
     if not path.parent.is_dir():
-        raise DllmEdgeError(f"{path.parent}: there is no such folder: make it, or choose another place for the bundle")
+        raise DllmEdgeError(f"{path.parent}: there is no such folder: make it, or choose another place for the {kind.name}")
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def _check_free(path: Path, overwrite: bool, kind: Kind) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / MANIFEST).is_file():
-        raise DllmEdgeError(f"{path}: already exists and is no bundle: choose another place")
+    if not (path / kind.mark).is_file():
+        raise DllmEdgeError(f"{path}: already exists and is no {kind.name}: move it away or choose another place")
     if not overwrite:
-        raise DllmEdgeError(f"{path}: already holds a bundle: remove it or choose another place")
+        raise DllmEdgeError(f"{path}: already holds a {kind.name}: remove it or choose another place")
 
 
 @contextmanager
-def _failures(path: Path) -> Iterator[None]:
+def _failures(path: Path, kind: Kind) -> Iterator[None]:
     """Errors of the operating system as one line that says what to do."""
     try:
         yield
@@ -73,13 +86,13 @@ def _failures(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         if error.errno in FULL:
             raise DllmEdgeError(
-                f"{path}: cannot be written, the disk is full ({reason}): make room and export again"
+                f"{path}: cannot be written, the disk is full ({reason}): make room and {kind.work} again"
             ) from error
         raise DllmEdgeError(f"{error.filename or path}: {reason}: choose a place that can be written") from error
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, kind: Kind) -> Iterator[None]:
     """Hold a lock file beside `path`; the kernel gives the lock back whatever happens to the process."""
     lock = path.with_name(f".{path.name}.lock")
     while True:
@@ -88,7 +101,9 @@ def _locked(path: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise DllmEdgeError(f"{path}: another export to this place is running: wait for it, or choose another") from error
+            raise DllmEdgeError(
+                f"{path}: another {kind.work} to this place is running: wait for it, or choose another"
+            ) from error
         # Whoever held it before has unlinked the file: the lock on a file without a name keeps nobody out.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == lock.stat().st_ino:

@@ -1,0 +1,156 @@
+"""Building an engine: one plan for each graph of a workload, written beside the bundle's other engines or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...graphs.errors import DllmEdgeError
+from ...runtime.bundle import Bundle, remember, sha256_of
+from ...runtime.engines.engine_folder import EngineFolder, check_engine, engine_place, plan_file
+from ...runtime.engines.fingerprint import FINGERPRINT, Fingerprint, Flags, fingerprint_of, read_fingerprint, write_fingerprint
+from ...runtime.engines.tensorrt_library import Library
+from ...runtime.manifest import FileRecord, GraphFile
+from ...runtime.profiles import Shapes, Workload
+from ..staging import Kind, staged
+from .network import attention_is_decomposed, parse_graph
+from .options import BuildOptions, add_profiles, configuration, flavours_to_build
+from .progress import Progress, monitored
+from .timing_cache import TIMING_CACHE, load_timings, save_timings
+
+ENGINE = Kind("engine", "build", FINGERPRINT)
+# Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
+Proof = Callable[[EngineFolder], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """`fresh` is false where the engine was there already."""
+
+    engine: EngineFolder
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What one graph of a bundle is compiled with."""
+
+    bundle: Bundle
+    library: Library
+    targets: tuple[str, ...]
+    options: BuildOptions
+
+
+def build_engine(
+    bundle: Bundle,
+    library: Library,
+    targets: tuple[str, ...],
+    workload: Workload,
+    options: BuildOptions,
+    progress: Progress | None = None,
+    prove: Proof | None = None,
+) -> Built:
+    """Build the engine of `bundle` for the compute capabilities `targets` (`choose_targets`), unless it is there already.
+
+    An engine that is there is replaced once the new one is complete. Raises `DllmEdgeError` for what does not build, and
+    leaves nothing of it.
+    """
+    compilation = Compilation(bundle, library, targets, options)
+    graphs = graphs_to_build(compilation, workload)
+    fingerprint = _fingerprint(compilation, graphs, workload)
+    place = engine_place(bundle, fingerprint)
+    if (found := _standing(bundle, place, fingerprint)) is not None:
+        return Built(found, fresh=False)
+    _make_parent(place)
+    shapes = workload.shapes(bundle.config, fingerprint.compute)
+    with staged(place, overwrite=True, kind=ENGINE) as folder:
+        timings = place / TIMING_CACHE
+        for name, graph in graphs.items():
+            tell = partial(progress or _tell_nobody, name)
+            _compile(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
+            timings = folder / TIMING_CACHE
+        plans = {plan_file(name): _record(folder / plan_file(name)) for name in graphs}
+        fingerprint = replace(fingerprint, plans=plans)
+        write_fingerprint(folder, fingerprint)
+        if prove is not None:
+            prove(EngineFolder(folder, fingerprint))
+    return Built(EngineFolder(place, fingerprint), fresh=True)
+
+
+def graphs_to_build(compilation: Compilation, workload: Workload) -> dict[str, GraphFile]:
+    """The graph of each name in the workload; cache operations have one flavour."""
+    bundle, options = compilation.bundle, compilation.options
+    compute = options.compute or bundle.manifest.compute
+    flavours = {"step": flavours_to_build(compilation.library, options)}
+    names = workload.shapes(bundle.config, bundle.manifest.compute)
+    return {name: bundle.graph(flavours.get(name, ("portable",)), compute, name) for name in names}
+
+
+def _fingerprint(compilation: Compilation, graphs: dict[str, GraphFile], workload: Workload) -> Fingerprint:
+    library, options = compilation.library, compilation.options
+    flags = Flags(options.optimization_level, options.workspace, attention_is_decomposed(graphs["step"]))
+    return fingerprint_of(compilation.bundle, library.name, library.version, compilation.targets, graphs, workload, flags)
+
+
+def _standing(bundle: Bundle, place: Path, wanted: Fingerprint) -> EngineFolder | None:
+    """The engine at `place`, if it is what would be built, and whole."""
+    found = read_fingerprint(place)
+    if found is None or not found.same_build(wanted):
+        return None
+    try:
+        check_engine(bundle, EngineFolder(place, found))
+    except DllmEdgeError:
+        return None
+    return EngineFolder(place, found)
+
+
+def _compile(
+    compilation: Compilation,
+    name: str,
+    graph: GraphFile,
+    profiles: list[Shapes],
+    plan: Path,
+    timings: Path,
+    tell: Callable[[str, float], None],
+) -> None:
+    """Compile one graph to the file `plan`, with the timings that are in a file, which are kept beside it."""
+    library, file = compilation.library, compilation.bundle.path / graph.file
+    builder = library.module.Builder(library.logger)
+    network = library.create_network(builder)
+    parse_graph(library, network, compilation.bundle, name, graph)
+    config = configuration(library, builder, compilation.targets, compilation.options)
+    add_profiles(builder, config, profiles)
+    load_timings(library, config, timings)
+    with monitored(library, config, tell):
+        built = builder.build_serialized_network(network, config)
+    if built is None or built.nbytes == 0:
+        raise DllmEdgeError(f"{file}: {library.title} could not build it: {library.last_error() or 'it does not say why'}")
+    _write_plan(plan, built)
+    save_timings(library, config, plan.with_name(TIMING_CACHE))
+
+
+def _write_plan(file: Path, built: Any) -> None:
+    # Straight from the builder's memory: an engine of 8B parameters is not held twice.
+    with file.open("wb") as stream:
+        stream.write(memoryview(built))
+
+
+def _record(plan: Path) -> FileRecord:
+    """The record of a plan that was written; its hash is not computed again to open it."""
+    state = plan.stat()
+    record = FileRecord(sha256_of(plan), state.st_size)
+    remember(state, record.sha256)
+    return record
+
+
+def _make_parent(place: Path) -> None:
+    try:
+        place.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DllmEdgeError(f"{place.parent}: {error.strerror}: make the bundle's folder writable") from error
+
+
+def _tell_nobody(_graph: str, _phase: str, _share: float) -> None: ...

@@ -1,0 +1,79 @@
+"""From an ONNX graph to TensorRT's network of it, which must be the contract's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...graphs import contract
+from ...graphs.contract import DType, TensorSpec
+from ...graphs.errors import DllmEdgeError
+from ...runtime.bundle import Bundle
+from ...runtime.engines.tensorrt_library import Library
+from ...runtime.manifest import GraphFile
+
+# What TensorRT calls the contract's types.
+TYPES: dict[DType, str] = {"int64": "INT64", "bool": "BOOL", "float32": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}
+
+
+def parse_graph(library: Library, network: Any, bundle: Bundle, name: str, graph: GraphFile) -> None:
+    """Fill `network` with the graph `name`; raises `DllmEdgeError` where the parser does not take it, or it is another."""
+    file = bundle.path / graph.file
+    parser = library.module.OnnxParser(network, library.logger)
+    # By its path, so that the weights beside it are found.
+    if not parser.parse_from_file(str(file)):
+        raise _refused(library, parser, file, graph)
+    library.logger.messages.clear()
+    for problem in interface_problems(network, bundle, name, graph.compute):
+        raise DllmEdgeError(f"{file}: {library.title} made another network of it, {problem}: {_export_again(graph)}")
+    if attention_is_decomposed(graph):
+        library.decompose_attention(network)
+
+
+def attention_is_decomposed(graph: GraphFile) -> bool:
+    """No TensorRT has one kernel for attention in float32."""
+    return graph.flavour == "fused" and graph.compute == "float32"
+
+
+def interface_problems(network: Any, bundle: Bundle, name: str, compute: DType) -> Iterator[str]:
+    """Where a network's inputs and outputs are not the contract's of the graph `name`."""
+    inputs, outputs = contract.interface(name, bundle.config, compute, bundle.manifest.candidates)
+    yield from _differences("input", inputs, [network.get_input(place) for place in range(network.num_inputs)])
+    yield from _differences("output", outputs, [network.get_output(place) for place in range(network.num_outputs)])
+
+
+def _differences(kind: str, specs: list[TensorSpec], tensors: list[Any]) -> Iterator[str]:
+    if [tensor.name for tensor in tensors] != [spec.name for spec in specs]:
+        different = {tensor.name for tensor in tensors} ^ {spec.name for spec in specs}
+        yield f"with other {kind}s ({', '.join(sorted(different)) or 'in another order'})"
+        return
+    for spec, tensor in zip(specs, tensors, strict=True):
+        axes = tuple(axis if isinstance(axis, int) else -1 for axis in spec.axes)
+        if tensor.dtype.name != TYPES[spec.dtype] or tuple(tensor.shape) != axes:
+            held = f"{tensor.dtype.name} {list(tensor.shape)}"
+            yield f"whose {kind} {spec.name} is {held} and should be {TYPES[spec.dtype]} {list(axes)}"
+
+
+def _refused(library: Library, parser: Any, file: Path, graph: GraphFile) -> DllmEdgeError:
+    """The parser's first error as one line."""
+    logged = library.last_error()
+    if not parser.num_errors:
+        return DllmEdgeError(
+            f"{file}: {library.title} cannot read it ({logged or 'it does not say why'}): {_export_again(graph)}"
+        )
+    error = parser.get_error(0)
+    operator, node = error.node_operator(), error.node_name()
+    where = f"{operator} (node {node})" if operator else "this graph"
+    reason = " ".join(error.desc().split())
+    return DllmEdgeError(f"{file}: {library.title} does not take {where}: {reason}: {_remedy(library, graph)}")
+
+
+def _remedy(library: Library, graph: GraphFile) -> str:
+    if graph.flavour == "fused":
+        return "build the portable flavour with --flavour portable"
+    return f"upgrade {library.name}, or report it with this line"
+
+
+def _export_again(graph: GraphFile) -> str:
+    return f"the file {graph.file} is damaged or of another version, run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'"

@@ -1,0 +1,64 @@
+"""How a bundle's graphs are compiled: what a user may choose, and the configuration that it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...graphs.errors import DllmEdgeError
+from ...runtime.engines.tensorrt_library import Library
+from ...runtime.profiles import Shapes
+
+OPTIMIZATION_LEVELS = range(6)
+# TensorRT's own default. At 5 a build can take hours.
+DEFAULT_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """`compute` is the type to compute in (None: the bundle's), `flavour` that of the step (None: the best that is taken),
+    `workspace` the most bytes that a kernel may use beside its tensors (None: no limit)."""
+
+    compute: str | None = None
+    flavour: str | None = None
+    optimization_level: int = DEFAULT_LEVEL
+    workspace: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.optimization_level not in OPTIMIZATION_LEVELS:
+            raise DllmEdgeError(
+                f"optimization level {self.optimization_level}: choose one from 0 (quick) to 5 (can take hours)"
+            )
+        if self.workspace is not None and self.workspace <= 0:
+            raise DllmEdgeError(f"workspace of {self.workspace} bytes: give a positive size, or leave the limit away")
+
+
+def flavours_to_build(library: Library, options: BuildOptions) -> tuple[str, ...]:
+    """The flavours of a step that may be built, the best first."""
+    if options.flavour is None:
+        return library.flavours
+    if options.flavour not in library.flavours:
+        raise DllmEdgeError(
+            f"{library.title} does not take the flavour '{options.flavour}': choose {' or '.join(library.flavours)}"
+        )
+    return (options.flavour,)
+
+
+def configuration(library: Library, builder: Any, targets: tuple[str, ...], options: BuildOptions) -> Any:
+    """A builder's configuration without profiles. Types are those of the graph: no precision is ever set."""
+    config = builder.create_builder_config()
+    config.builder_optimization_level = options.optimization_level
+    if options.workspace is not None:
+        config.set_memory_pool_limit(library.module.MemoryPoolType.WORKSPACE, options.workspace)
+    library.set_targets(config, targets)
+    return config
+
+
+def add_profiles(builder: Any, config: Any, profiles: list[Shapes]) -> None:
+    """One optimisation profile for each, of exactly these shapes."""
+    for shapes in profiles:
+        profile = builder.create_optimization_profile()
+        for name, shape in shapes.items():
+            profile.set_shape(name, shape, shape, shape)
+        if config.add_optimization_profile(profile) < 0:
+            raise DllmEdgeError(f"a profile is not valid ({shapes}): give other lengths")
