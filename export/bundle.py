@@ -16,16 +16,18 @@ from ..graphs.config import ModelConfig
 from ..graphs.contract import DType, top_k
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
+from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
 from ..runtime.bundle import DECODING, Bundle, remember, sha256_of
 from ..runtime.manifest import MANIFEST, FileRecord, GraphFile, Manifest
 from .cache_operations import OPERATIONS, operation_file, write_operation
 from .checkpoint import Checkpoint
 from .json_file import read_object
-from .onnx import StepGraph, write_step
+from .onnx import StepGraph, opset_of, write_step
 from .staging import check_space, staged
 from .tokenizer import tokenizer_of, undefined_ids
 from .trace import OPSETS
-from .weights import Weights, link_weights, weight_bytes, write_weights
+from .weight_report import WEIGHT_REPORT, weight_report
+from .weights import Weights, link_weights, write_weights
 
 FLOAT32: DType = "float32"
 DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
@@ -43,6 +45,10 @@ def export_bundle(
     *,
     flavour: str = "both",
     dtype: str = "auto",
+    weights: str = "plain",
+    group: int = 32,
+    head_weights: str = "plain",
+    embedding_weights: str = "plain",
     lora: Path | None = None,
     link: bool = False,
     overwrite: bool = False,
@@ -51,7 +57,9 @@ def export_bundle(
     """Export a Hugging Face folder to a new bundle and open it.
 
     `flavour` is `both`, `fused` or `portable`; `dtype` is what weights are stored and graphs compute in: `auto`, `float32`,
-    `float16` or `bfloat16`; `lora` is a PEFT adapter's folder, merged; `link` hard-links the checkpoint's files instead of
+    `float16` or `bfloat16`; `weights` is how the layers' linear weights are stored, `plain` (as `dtype`), `int8` or `int4`
+    in groups of `group` inputs, `head_weights` and `embedding_weights` the same of the LM head and the embedding
+    (`graphs.weight_formats`); `lora` is a PEFT adapter's folder, merged; `link` hard-links the checkpoint's files instead of
     writing the weights again; `overwrite` replaces a bundle that is there, once the new one is complete.
 
     Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the place; nothing is left behind then.
@@ -61,14 +69,15 @@ def export_bundle(
         raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
     checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
     stored = _dtype(dtype, checkpoint)
+    formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))
+    _check_formats(formats, checkpoint, link)
     tokenizer, template = tokenizer_of(Path(checkpoint_folder))
     forbidden = _forbidden(checkpoint, tokenizer)
     with staged(Path(bundle_path), overwrite) as folder:
-        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint, stored)))
-        write = link_weights if link else write_weights
-        weights = write(checkpoint, folder, stored, lambda fraction: tell("weights", fraction))
+        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored, formats)))
+        written = _write_weights(checkpoint, folder, stored, formats, link, tell)
         _write_side_files(checkpoint, folder, tokenizer, template)
-        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored, weights, tell)
+        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored, formats, written, tell)
         manifest = Manifest(
             family=checkpoint.family.name,
             config=checkpoint.config,
@@ -78,11 +87,15 @@ def export_bundle(
             compute=stored,
             graphs={"step": graphs} | _write_operations(checkpoint.config, folder, stored),
             tools={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
-            files=weights.files | _records(folder),
+            files=written.files | _records(folder),
+            weights=formats,
         )
         (folder / "reports").mkdir()
+        if written.errors:
+            report = weight_report(written.errors, formats)
+            (folder / WEIGHT_REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
-        for name, record in weights.files.items():
+        for name, record in written.files.items():
             remember((folder / name).stat(), record.sha256)
     return Bundle.open(Path(bundle_path))
 
@@ -94,6 +107,23 @@ def _dtype(dtype: str, checkpoint: Checkpoint) -> DType:
         if dtype == known:
             return known
     raise DllmEdgeError(f"unknown dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")
+
+
+def _check_formats(formats: WeightFormats, checkpoint: Checkpoint, link: bool) -> None:
+    if formats.quantised and link:
+        raise DllmEdgeError("--link and quantised weights do not go together: a checkpoint's files hold none, leave out --link")
+    formats.check(checkpoint.config)
+
+
+def _write_weights(
+    checkpoint: Checkpoint, folder: Path, stored: DType, formats: WeightFormats, link: bool, tell: Progress
+) -> Weights:
+    def progress(fraction: float) -> None:
+        tell("weights", fraction)
+
+    if link:
+        return link_weights(checkpoint, folder, stored, progress)
+    return write_weights(checkpoint, folder, stored, progress, formats)
 
 
 def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -112,6 +142,7 @@ def _write_graphs(
     forbidden: tuple[int, ...],
     flavours: tuple[Flavour, ...],
     stored: DType,
+    formats: WeightFormats,
     weights: Weights,
     tell: Progress,
 ) -> list[GraphFile]:
@@ -121,8 +152,9 @@ def _write_graphs(
     for index, (flavour, compute) in enumerate(wanted):
         tell("graphs", index / len(wanted))
         file = graph_file(flavour, compute if compute != stored else None)
-        write_step(folder / file, StepGraph(checkpoint.config, forbidden, flavour, stored, compute), weights.places)
-        graphs.append(GraphFile(file, flavour, compute, OPSETS[flavour]))
+        step = StepGraph(checkpoint.config, forbidden, flavour, stored, compute, formats)
+        write_step(folder / file, step, weights.places)
+        graphs.append(GraphFile(file, flavour, compute, opset_of(flavour, formats)))
     tell("graphs", 1.0)
     return graphs
 

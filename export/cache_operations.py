@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 from ..graphs import contract
 from ..graphs.config import ModelConfig
 from ..graphs.contract import DType, TensorSpec
-from .onnx import ELEMENT_TYPES, IR_VERSIONS
+from .element_types import ELEMENT_TYPES
+from .onnx import IR_VERSIONS
 from .trace import OPSETS
 
 OPERATIONS = ("saliency", "select")

@@ -14,27 +14,35 @@ from ..graphs import contract
 from ..graphs.attention import Flavour, rotary_frequencies
 from ..graphs.config import ModelConfig
 from ..graphs.contract import DType, TensorSpec
-from .trace import trace
+from ..graphs.weight_formats import ALL_PLAIN, StoredType, WeightFormats
+from .dequantise import dequantise_weights
+from .element_types import ELEMENT_TYPES, STORED_TYPES
+from .trace import OPSETS, trace
 from .unroll import unroll
 
 # Opset 18 came with IR 8, which JetPack 6.2's parser and ONNX Runtime 1.23 read; IR 10 is the newest that all readers
 # of opset 23 take.
 IR_VERSIONS: dict[Flavour, int] = {"fused": 10, "portable": 8}
-ELEMENT_TYPES: dict[DType, ir.DataType] = {
-    "int64": ir.DataType.INT64,
-    "bool": ir.DataType.BOOL,
-    "float32": ir.DataType.FLOAT,
-    "float16": ir.DataType.FLOAT16,
-    "bfloat16": ir.DataType.BFLOAT16,
-}
+# Groups of a DequantizeLinear came with opset 21 and IR 10, which the same readers take. Nothing else that a step uses
+# changed between 18 and 21 but in the types that it takes.
+QUANTISED_OPSET, QUANTISED_IR_VERSION = 21, 10
+
+
+def opset_of(flavour: Flavour, formats: WeightFormats) -> int:
+    """The opset of a step graph over weights of these formats."""
+    return max(OPSETS[flavour], QUANTISED_OPSET if formats.quantised else 0)
+
+
+def ir_version_of(flavour: Flavour, formats: WeightFormats) -> int:
+    return max(IR_VERSIONS[flavour], QUANTISED_IR_VERSION if formats.quantised else 0)
 
 
 @dataclass(frozen=True)
 class StepGraph:
     """What distinguishes one step graph from another over the same weights.
 
-    `forbidden` ids are never candidates; `stored` is the type of the weights in their files, `compute` that of matrix
-    products and caches.
+    `forbidden` ids are never candidates; `stored` is the type of the weights in their files where `formats` leaves them
+    plain, and of scales; `compute` is that of matrix products and caches.
     """
 
     config: ModelConfig
@@ -42,6 +50,7 @@ class StepGraph:
     flavour: Flavour
     stored: DType
     compute: DType
+    formats: WeightFormats = ALL_PLAIN
 
     @property
     def candidates(self) -> int:
@@ -55,12 +64,12 @@ class WeightPlace:
     file: str
     offset: int
     length: int
-    dtype: DType
+    dtype: StoredType
     shape: tuple[int, ...]
 
 
 def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightPlace]) -> None:
-    """Write the graph of `step` to `path`; `weights` are the canonical names' places, of which each must be there.
+    """Write the graph of `step` to `path`; `weights` are the places of all stored tensors, of which each must be there.
 
     No weight is read, and none comes into memory: a graph of 32 layers takes a few seconds and some hundred kilobytes.
     """
@@ -69,9 +78,10 @@ def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightPlace]) 
 
 def step_model(step: StepGraph, weights: Mapping[str, WeightPlace]) -> ir.Model:
     """The model that `write_step` writes."""
-    model = trace(step.config, step.candidates, step.flavour, step.stored, step.compute)
+    model = trace(step.formats.stored(step.config), step.candidates, step.flavour, step.stored, step.compute)
     graph = model.graph
     unroll(graph, step.config.layers)
+    dequantise_weights(graph, step.formats, step.stored, step.compute)
     _forget_types(graph)
     _attach_weights(graph, step, weights)
     _set_interface(graph.inputs, contract.inputs(step.config, step.compute))
@@ -80,7 +90,8 @@ def step_model(step: StepGraph, weights: Mapping[str, WeightPlace]) -> ir.Model:
     for domain in set(model.opset_imports) - {""}:
         del model.opset_imports[domain]
     graph.name = "step"
-    model.ir_version = IR_VERSIONS[step.flavour]
+    model.opset_imports[""] = opset_of(step.flavour, step.formats)
+    model.ir_version = ir_version_of(step.flavour, step.formats)
     model.producer_name, model.producer_version = "dllm-edge", None
     return model
 
@@ -110,7 +121,7 @@ def _attach_weights(graph: ir.Graph, step: StepGraph, weights: Mapping[str, Weig
 
 
 def _external(name: str, value: ir.Value, place: WeightPlace) -> ir.ExternalTensor:
-    kind = ELEMENT_TYPES[place.dtype]
+    kind = STORED_TYPES[place.dtype]
     assert value.shape is not None
     assert value.shape == place.shape, f"{name} is {place.shape}, the graph wants {value.shape}"
     assert value.dtype == kind, f"{name} is {kind}, the graph wants {value.dtype}"

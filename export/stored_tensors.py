@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from ..graphs.errors import DllmEdgeError
 from .json_file import read_object
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# What a bundle's own files hold besides: quantised weights, those of 4 bits as bytes.
+BUNDLE_TYPES = DTYPES | {"I8": "int8", "U8": "uint8"}
+ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
 INDEX = "model.safetensors.index.json"
 AGAIN = "the file is damaged: download it again"
@@ -27,7 +30,7 @@ AGAIN = "the file is damaged: download it again"
 class StoredTensor:
     """One tensor on disk: `length` bytes of `file` from byte `offset`, row-major, little endian.
 
-    `dtype` is float32, float16 or bfloat16.
+    `dtype` is float32, float16 or bfloat16; in a bundle's own files also int8 or uint8.
     """
 
     file: Path
@@ -48,8 +51,8 @@ class StoredTensor:
         return torch.frombuffer(buffer, dtype=getattr(torch, self.dtype)).reshape(self.shape)
 
 
-def read_header(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file by name; raises `DllmEdgeError` for a damaged file or an unsupported dtype."""
+def read_header(file: Path, types: Mapping[str, str] = DTYPES) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file by name; raises `DllmEdgeError` for a damaged file or a dtype not in `types`."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -64,25 +67,25 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     if not isinstance(entries, dict):
         raise DllmEdgeError(f"{file}: its header is no JSON object; {AGAIN}")
     entries.pop("__metadata__", None)
-    return {name: stored_tensor(file, name, entry, 8 + length, size) for name, entry in entries.items()}
+    return {name: stored_tensor(file, name, entry, 8 + length, size, types) for name, entry in entries.items()}
 
 
-def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int) -> StoredTensor:
+def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, types: Mapping[str, str]) -> StoredTensor:
     """One header entry, whose offsets count from byte `start` of a file of `size` bytes."""
     try:
         kind, shape = str(entry["dtype"]), tuple(int(extent) for extent in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DllmEdgeError(f"{file}: malformed header entry of {name}; {AGAIN}") from error
-    if kind not in DTYPES:
-        raise DllmEdgeError(f"{file}: {name} is stored as {kind}; supported: {', '.join(DTYPES)}: use the original checkpoint")
-    if min((begin, *shape)) < 0 or end - begin != math.prod(shape) * ITEM_SIZES[DTYPES[kind]]:
+    if kind not in types:
+        raise DllmEdgeError(f"{file}: {name} is stored as {kind}; supported: {', '.join(types)}: use the original checkpoint")
+    if min((begin, *shape)) < 0 or end - begin != math.prod(shape) * ITEM_SIZES[types[kind]]:
         raise DllmEdgeError(f"{file}: {name} has {end - begin} bytes for {kind} {list(shape)}; {AGAIN}")
     if start + end > size:
         raise DllmEdgeError(
             f"{file}: {name} ends at byte {start + end}, the file has {size}: it is truncated, download it again"
         )
-    return StoredTensor(file, start + begin, end - begin, DTYPES[kind], shape)
+    return StoredTensor(file, start + begin, end - begin, types[kind], shape)
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:

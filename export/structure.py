@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 
 import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from ..graphs import contract
 from ..graphs.attention import Flavour
-from ..graphs.contract import ITEM_SIZES, DType, TensorSpec
+from ..graphs.contract import TensorSpec
 from ..graphs.errors import DllmEdgeError
-from ..graphs.families import canonical_shapes
+from ..graphs.weight_formats import ALL_PLAIN, WeightFormats
 from ..runtime.bundle import Bundle
 from ..runtime.manifest import GraphFile
 from .cache_operations import OPERATIONS
-from .onnx import ELEMENT_TYPES, IR_VERSIONS
-from .stored_tensors import read_header
-from .trace import OPSETS
+from .element_types import ELEMENT_TYPES
+from .onnx import ir_version_of, opset_of
+from .weight_places import check_weights
 
 # What TensorRT 10.3, of JetPack 6.2, parses in the types that a step uses.
 PORTABLE = frozenset(
-    "Add And Cast Clip Concat Constant Cos Div Equal Exp Expand Gather GatherElements Gemm Identity Log MatMul Mul Neg Not Pow "
-    "Reciprocal ReduceMax ReduceMean ReduceSum Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub TopK Transpose "
-    "Unsqueeze Where".split()
+    "Add And Cast Clip Concat Constant Cos DequantizeLinear Div Equal Exp Expand Gather GatherElements Gemm Identity Log "
+    "MatMul Mul Neg Not Pow Reciprocal ReduceMax ReduceMean ReduceSum Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt "
+    "Squeeze Sub TopK Transpose Unsqueeze Where".split()
 )
 OPERATORS = {"portable": PORTABLE, "fused": PORTABLE | {"Attention", "RMSNormalization"}}
 # The inputs that its parser wants as constants.
 CONSTANT_INPUTS = {"ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "TopK": 1}
 LARGEST_TOP_K = 3839
-INSIDE = {"head.forbidden", "frequencies"}
 
 
 def check_structure(bundle: Bundle) -> list[str]:
@@ -52,11 +50,11 @@ def _graph(bundle: Bundle, name: str, graph: GraphFile) -> Iterator[str]:
     except Exception as error:  # protobuf, onnx and the operating system have a kind each
         yield f"not a valid model: {str(error).splitlines()[0]}"
         return
-    yield from _versions(bundle, graph, model)
+    yield from _versions(bundle.manifest.weights if name == "step" else ALL_PLAIN, graph, model)
     yield from _operators(bundle, graph, model)
     yield from _interface(bundle, name, graph, model)
     if name == "step":
-        yield from _weights(bundle, graph, model)
+        yield from check_weights(bundle, model)
 
 
 def _files(bundle: Bundle) -> Iterator[str]:
@@ -84,13 +82,14 @@ def _twins(bundle: Bundle) -> Iterator[str]:
             yield f"manifest.json: {graph.file} is not among its files"
 
 
-def _versions(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
+def _versions(formats: WeightFormats, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
     flavour: Flavour = "portable" if graph.flavour == "portable" else "fused"
+    opset, ir_version = opset_of(flavour, formats), ir_version_of(flavour, formats)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    if opsets != {"": OPSETS[flavour]} or graph.opset != OPSETS[flavour]:
-        yield f"opsets {opsets} (manifest: {graph.opset}), the {flavour} flavour has {OPSETS[flavour]} and no other domain"
-    if model.ir_version > IR_VERSIONS[flavour]:
-        yield f"IR version {model.ir_version}, the {flavour} flavour's readers take up to {IR_VERSIONS[flavour]}"
+    if opsets != {"": opset} or graph.opset != opset:
+        yield f"opsets {opsets} (manifest: {graph.opset}), the {flavour} flavour has {opset} and no other domain"
+    if model.ir_version > ir_version:
+        yield f"IR version {model.ir_version}, the {flavour} flavour's readers take up to {ir_version}"
 
 
 def _operators(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
@@ -123,40 +122,3 @@ def _values(kind: str, specs: list[TensorSpec], values: list[ValueInfoProto]) ->
         if axes != spec.axes or tensor.elem_type != ELEMENT_TYPES[spec.dtype].value:
             held = TensorProto.DataType.Name(tensor.elem_type)
             yield f"{kind} {spec.name} is {held} {list(axes)}, the contract has {spec.dtype} {list(spec.axes)}"
-
-
-def _weights(bundle: Bundle, _: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
-    external = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
-    shapes = canonical_shapes(bundle.config)
-    if set(external) != set(shapes):
-        yield f"its weights are not the model's: {', '.join(sorted(set(external) ^ set(shapes)))}"
-    if missing := sorted(INSIDE - {tensor.name for tensor in model.graph.initializer}):
-        yield f"it lacks {', '.join(missing)}"
-    places = _stored_places(bundle)
-    for name in external.keys() & shapes.keys():
-        yield from _weight(bundle.manifest.stored, external[name], shapes[name], places)
-
-
-Place = tuple[str, int, int, str, tuple[int, ...]]
-
-
-def _stored_places(bundle: Bundle) -> set[Place]:
-    """File, offset, length, dtype and shape of every tensor in the bundle's weight files, by their own headers."""
-    places: set[Place] = set()
-    for file in bundle.manifest.files:
-        if file.endswith(".safetensors") and (bundle.path / file).is_file():
-            tensors = read_header(bundle.path / file).values()
-            places.update((file, tensor.offset, tensor.length, tensor.dtype, tensor.shape) for tensor in tensors)
-    return places
-
-
-def _weight(stored: DType, tensor: TensorProto, shape: tuple[int, ...], places: set[Place]) -> Iterator[str]:
-    data = {entry.key: entry.value for entry in tensor.external_data}
-    if tensor.data_type != ELEMENT_TYPES[stored].value or tuple(tensor.dims) != shape:
-        held = TensorProto.DataType.Name(tensor.data_type)
-        yield f"{tensor.name} is {held} {list(tensor.dims)}, the model has {stored} {list(shape)}"
-        return
-    length = prod(shape) * ITEM_SIZES[stored]
-    place = (data.get("location", ""), int(data.get("offset", 0)), int(data.get("length", length)), stored, shape)
-    if place not in places:
-        yield f"{tensor.name} points to {place[0]} at byte {place[1]}, {place[2]} bytes, where there is no such tensor"

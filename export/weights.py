@@ -1,4 +1,4 @@
-"""A bundle's weight files: streamed from a checkpoint, or its own files under another name."""
+"""A bundle's weight files: streamed from a checkpoint, as they are or quantised, or its own files under another name."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-import torch
-
-from ..graphs.contract import ITEM_SIZES, DType
+from ..graphs.contract import DType
 from ..graphs.errors import DllmEdgeError
+from ..graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
 from ..runtime.bundle import sha256_of
 from ..runtime.manifest import FileRecord
 from .checkpoint import Checkpoint
 from .onnx import WeightPlace
+from .quantise import QuantisationError
+from .tensor_bytes import plain_bytes, quantised_bytes, source_name
 
 FOLDER = "weights"
 LARGEST_FILE = 4_000_000_000
 ALIGNMENT = 64
-CHUNK = 8 << 20
-SAFETENSORS_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+# Safetensors has no integers of 4 bits: they are bytes there, of two each.
+SAFETENSORS_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int4": "U8"}
 Progress = Callable[[float], None]
+Parts = tuple[StoredPart, ...]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where each canonical tensor lies, and the hash and size of each file, both relative to the bundle."""
+    """Where each stored tensor lies, the hash and size of each file, both relative to the bundle, and what was lost.
+
+    `errors` has the quantised weights by their canonical names.
+    """
 
     places: dict[str, WeightPlace]
     files: dict[str, FileRecord]
+    errors: dict[str, QuantisationError] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,30 +55,45 @@ class _Count:
         self.progress(self.done / max(self.total, 1))
 
 
-def weight_bytes(checkpoint: Checkpoint, dtype: DType) -> int:
-    """Bytes of all tensors of a checkpoint, stored as `dtype`."""
-    return sum(prod(checkpoint.stored(name).shape) * ITEM_SIZES[dtype] for name in checkpoint.names())
-
-
 def write_weights(
-    checkpoint: Checkpoint, bundle: Path, dtype: DType, progress: Progress, largest_file: int = LARGEST_FILE
+    checkpoint: Checkpoint,
+    bundle: Path,
+    dtype: DType,
+    progress: Progress,
+    formats: WeightFormats = ALL_PLAIN,
+    largest_file: int = LARGEST_FILE,
 ) -> Weights:
-    """Write the checkpoint's tensors as `dtype` under their canonical names to `bundle`/weights/*.safetensors.
+    """Write the checkpoint's tensors as `dtype` or as `formats` has them to `bundle`/weights/*.safetensors.
 
-    Bytes pass through one small buffer; only a tensor with a merged adapter is in memory whole. Tensors start at
-    multiples of 64 bytes. Raises `DllmEdgeError` for values that `dtype` cannot hold, OSError where writing fails.
+    Bytes pass through small buffers; only a tensor with a merged adapter, and the scales of one tensor, are in memory
+    whole. Tensors start at multiples of 64 bytes. Raises `DllmEdgeError` for values that cannot be stored so, OSError
+    where writing fails.
     """
-    groups = _groups(checkpoint, dtype, largest_file)
-    count = _Count(weight_bytes(checkpoint, dtype), progress)
-    weights = Weights({}, {})
+    shapes = formats.shapes(checkpoint.config)
+    groups = _groups({name: formats.parts(name, shape, dtype) for name, shape in shapes.items()}, largest_file)
+    count = _Count(weight_bytes(checkpoint.config, dtype, formats), progress)
+    quantised = [name for name, shape in shapes.items() if formats.of(name, shape).quantised]
+    weights = Weights({}, {}, {name: QuantisationError() for name in quantised})
     (bundle / FOLDER).mkdir()
-    for index, names in enumerate(groups):
+    for index, group in enumerate(groups):
         file = f"{FOLDER}/model-{index + 1:05d}-of-{len(groups):05d}.safetensors"
-        header, places = _layout(checkpoint, names, file, dtype)
+        names = _in_order(group)
+        header, places = _layout([part for name in names for part in group[name]], file)
         weights.places.update(places)
+        streams = (_stream(checkpoint, name, dtype, formats, weights.errors) for name in names)
         with (bundle / file).open("xb", buffering=0) as stream:
-            weights.files[file] = _write_file(stream, header, (_converted(checkpoint, name, dtype) for name in places), count)
+            weights.files[file] = _write_file(stream, header, streams, count)
     return weights
+
+
+def _stream(
+    checkpoint: Checkpoint, name: str, dtype: DType, formats: WeightFormats, errors: Mapping[str, QuantisationError]
+) -> Iterator[memoryview]:
+    """The bytes of the parts of one weight, in chunks."""
+    source = source_name(checkpoint, name)
+    if name not in errors:
+        return plain_bytes(checkpoint, source, dtype)
+    return quantised_bytes(checkpoint, source, dtype, formats.of(name, checkpoint.stored(source).shape), errors[name])
 
 
 def link_weights(checkpoint: Checkpoint, bundle: Path, dtype: DType, progress: Progress) -> Weights:
@@ -116,37 +136,40 @@ def _link(source: Path, target: Path) -> None:
         ) from error
 
 
-def _groups(checkpoint: Checkpoint, dtype: DType, largest_file: int) -> list[list[str]]:
-    groups: list[list[str]] = []
+def _groups(parts: Mapping[str, Parts], largest_file: int) -> list[dict[str, Parts]]:
+    """The weights of each file."""
+    groups: list[dict[str, Parts]] = []
     filled = largest_file
-    for name in checkpoint.names():
-        length = prod(checkpoint.stored(name).shape) * ITEM_SIZES[dtype]
+    for name, own in parts.items():
+        length = sum(part.length for part in own)
         if filled + length > largest_file or not groups:
-            groups.append([])
+            groups.append({})
             filled = 0
-        groups[-1].append(name)
+        groups[-1][name] = own
         filled += length
     return groups
 
 
-def _layout(checkpoint: Checkpoint, names: list[str], file: str, dtype: DType) -> tuple[bytes, dict[str, WeightPlace]]:
-    """The header of a file and its tensors' places, in the order of their bytes.
+def _in_order(group: Mapping[str, Parts]) -> list[str]:
+    """The weights of one file: those of odd lengths come last, since safetensors allows no gaps between tensors."""
+    return sorted(group, key=lambda name: any(part.length % ALIGNMENT for part in group[name]))
 
-    Safetensors allows no gaps between tensors, so those of odd lengths come last.
-    """
-    lengths = {name: prod(checkpoint.stored(name).shape) * ITEM_SIZES[dtype] for name in names}
-    begins, entries, offset = {}, {}, 0
-    for name in sorted(names, key=lambda name: lengths[name] % ALIGNMENT != 0):
-        begins[name], end = offset, offset + lengths[name]
-        shape = list(checkpoint.stored(name).shape)
-        entries[name] = {"dtype": SAFETENSORS_TYPES[dtype], "shape": shape, "data_offsets": [offset, end]}
+
+def _layout(parts: list[StoredPart], file: str) -> tuple[bytes, dict[str, WeightPlace]]:
+    """The header of a file of these tensors in this order, and their places."""
+    begins: dict[str, int] = {}
+    entries: dict[str, Any] = {}
+    offset = 0
+    for part in parts:
+        begins[part.name], end = offset, offset + part.length
+        shape = [part.length] if part.dtype == "int4" else list(part.shape)
+        entries[part.name] = {"dtype": SAFETENSORS_TYPES[part.dtype], "shape": shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps({"__metadata__": {"format": "pt"}} | entries, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % ALIGNMENT)
     header = len(text).to_bytes(8, "little") + text
     places = {
-        name: WeightPlace(file, len(header) + begin, lengths[name], dtype, checkpoint.stored(name).shape)
-        for name, begin in begins.items()
+        part.name: WeightPlace(file, len(header) + begins[part.name], part.length, part.dtype, part.shape) for part in parts
     }
     return header, places
 
@@ -168,44 +191,3 @@ def _write(stream: BinaryIO, data: memoryview) -> int:
     while written < len(data):
         written += stream.write(data[written:])
     return written
-
-
-def _converted(checkpoint: Checkpoint, name: str, dtype: DType) -> Iterator[memoryview]:
-    """The bytes of a tensor as `dtype`, in chunks."""
-    target = getattr(torch, dtype)
-    if checkpoint.stored(name).dtype == dtype and not checkpoint.merged(name):
-        yield from _raw(checkpoint, name)
-        return
-    for values in _values(checkpoint, name):
-        converted = values.to(target)
-        if not torch.isfinite(converted).all() and torch.isfinite(values).all():
-            raise DllmEdgeError(
-                f"{checkpoint.stored(name).file}: {checkpoint.family.tensor_name(name)} has values up to "
-                f"{values.abs().max().item():.4g}, outside the range of {dtype}: use --dtype bfloat16 or float32"
-            )
-        yield memoryview(converted.view(torch.uint8).numpy().data)
-
-
-def _values(checkpoint: Checkpoint, name: str) -> Iterator[torch.Tensor]:
-    """The values of a tensor in order, in flat parts."""
-    if checkpoint.merged(name):
-        yield from checkpoint.read(name).reshape(-1).split(CHUNK)
-        return
-    stored = getattr(torch, checkpoint.stored(name).dtype)
-    for chunk in _raw(checkpoint, name):
-        yield torch.frombuffer(chunk, dtype=stored)
-
-
-def _raw(checkpoint: Checkpoint, name: str) -> Iterator[memoryview]:
-    """The bytes of a tensor on disk through one buffer: a chunk is valid until the next is asked for."""
-    stored = checkpoint.stored(name)
-    buffer = memoryview(bytearray(min(CHUNK, stored.length)))
-    with stored.file.open("rb") as stream:
-        stream.seek(stored.offset)
-        left = stored.length
-        while left:
-            count = stream.readinto(buffer[: min(left, CHUNK)])
-            if not count:
-                raise DllmEdgeError(f"{stored.file}: ends within {name}; it changed since it was opened")
-            left -= count
-            yield buffer[:count]

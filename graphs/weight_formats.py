@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
+from typing import Any, Literal
 
 from .config import ModelConfig
 from .contract import ITEM_SIZES, DType
@@ -14,6 +16,10 @@ GROUPS = (32, 64, 128)
 BITS = {"int8": 8, "int4": 4}
 NAMES = ("plain", *BITS)
 EMBEDDING, LM_HEAD = "embedding.weight", "lm_head.weight"
+# Of the two tensors that a quantised weight is stored as.
+INTEGERS, SCALES = ".integers", ".scales"
+StoredType = Literal[DType, "int8", "int4"]
+STORED_BITS: dict[str, int] = {**{name: 8 * size for name, size in ITEM_SIZES.items()}, **BITS}
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,8 @@ PLAIN = WeightFormat()
 class WeightFormats:
     """The formats of one bundle: of the layers' linear weights, of the LM head, of the embedding.
 
-    Norms and biases are always plain. A tied LM head is the embedding's matrix; where the head's format is another than
-    the embedding's, the head has a copy of its own.
+    Norms and biases are always plain. A tied LM head is the embedding's matrix only where both are plain: as integers,
+    each has a layout of its own.
     """
 
     linear: WeightFormat = field(default=PLAIN)
@@ -73,31 +79,70 @@ class WeightFormats:
             return PLAIN
         return {EMBEDDING: self.embedding, LM_HEAD: self.head}.get(name, self.linear)
 
+    def stored(self, config: ModelConfig) -> ModelConfig:
+        """The model as its weights are stored: with an LM head of its own where a tied one cannot be shared."""
+        shared = config.tie_embeddings and not (self.head.quantised or self.embedding.quantised)
+        return replace(config, tie_embeddings=shared)
+
     def shapes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
-        """Name and shape `[outputs, inputs]` of each tensor: the model's, and a tied LM head's own copy if it has one."""
-        shapes = canonical_shapes(config)
-        if config.tie_embeddings and self.head != self.embedding:
-            shapes[LM_HEAD] = shapes[EMBEDDING]
-        return shapes
+        """Name and shape `[outputs, inputs]` of each weight, with a tied LM head's own copy if it has one."""
+        return canonical_shapes(self.stored(config))
+
+    def parts(self, name: str, shape: tuple[int, ...], dtype: DType) -> tuple[StoredPart, ...]:
+        """The tensors that the weight `name` of `shape` is stored as, in a bundle whose dtype is `dtype`."""
+        return stored_parts(name, shape, dtype, self.of(name, shape))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Mapping[str, Any]]) -> WeightFormats:
+        return cls(**{part: WeightFormat(**weight_format) for part, weight_format in data.items()})
 
     def check(self, config: ModelConfig) -> None:
         """Raise `DllmEdgeError` where a group does not divide the inputs of a weight, naming the groups that do."""
-        for name, shape in self.shapes(config).items():
-            group = self.of(name, shape).group
-            if group and shape[1] % group:
-                fit = [str(each) for each in GROUPS if shape[1] % each == 0]
-                instead = f"use --group {' or '.join(fit)}" if fit else "no group fits it, leave its weights plain"
+        quantised = {name: shape for name, shape in self.shapes(config).items() if self.of(name, shape).quantised}
+        for name, shape in quantised.items():
+            if shape[1] % (group := self.of(name, shape).group):
+                fit = [str(each) for each in GROUPS if not any(inputs % each for _, inputs in quantised.values())]
+                instead = f"use --group {' or '.join(fit)}" if fit else "no group fits all weights, leave them plain"
                 raise DllmEdgeError(f"{name} has {shape[1]} inputs, which do not divide into groups of {group}: {instead}")
 
 
-def stored_bytes(shape: tuple[int, ...], dtype: DType, format: WeightFormat) -> int:  # noqa: A002
-    """Bytes of a tensor in a bundle whose dtype is `dtype`, scales included; `shape` is `[outputs, inputs]`."""
-    count = prod(shape)
-    if not format.quantised:
-        return count * ITEM_SIZES[dtype]
-    return count * format.bits // 8 + count // format.group * ITEM_SIZES[dtype]
+ALL_PLAIN = WeightFormats()
 
 
-def weight_bytes(config: ModelConfig, dtype: DType, formats: WeightFormats = WeightFormats()) -> int:
+@dataclass(frozen=True)
+class StoredPart:
+    """One tensor in a bundle's weight files; int4 is packed, two to a byte."""
+
+    name: str
+    dtype: StoredType
+    shape: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return prod(self.shape) * STORED_BITS[self.dtype] // 8
+
+
+def stored_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> tuple[StoredPart, ...]:
+    """A plain weight as it is; of a quantised one integers `[inputs, outputs]` and scales `[inputs / group, outputs]`."""
+    if not weight_format.quantised:
+        return (StoredPart(name, dtype, shape),)
+    outputs, inputs = shape
+    integers: StoredType = "int4" if weight_format.name == "int4" else "int8"
+    return (
+        StoredPart(name + INTEGERS, integers, (inputs, outputs)),
+        StoredPart(name + SCALES, dtype, (inputs // weight_format.group, outputs)),
+    )
+
+
+def stored_bytes(shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> int:
+    """Bytes of a weight in a bundle whose dtype is `dtype`, scales included; `shape` is `[outputs, inputs]`."""
+    return sum(part.length for part in stored_parts("", shape, dtype, weight_format))
+
+
+def weight_bytes(config: ModelConfig, dtype: DType, formats: WeightFormats = ALL_PLAIN) -> int:
     """Bytes of all weights of a bundle."""
     return sum(stored_bytes(shape, dtype, formats.of(name, shape)) for name, shape in formats.shapes(config).items())

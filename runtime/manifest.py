@@ -11,6 +11,7 @@ from typing import Any, get_args
 from ..graphs.config import ModelConfig
 from ..graphs.contract import CONTRACT_VERSION, DType
 from ..graphs.errors import DllmEdgeError
+from ..graphs.weight_formats import ALL_PLAIN, WeightFormats
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -39,8 +40,9 @@ class FileRecord:
 class Manifest:
     """The fields of `manifest.json`.
 
-    `forbidden` ids are never among the `candidates` that a row of a step reports. Weights are stored as `stored`; graphs
-    compute in `compute`, and where that is not float32, each has a twin that does. `files` are all files of the bundle
+    `forbidden` ids are never among the `candidates` that a row of a step reports. Weights are stored as `stored` where
+    `weights` leaves them plain, which it does in bundles that lack it; graphs compute in `compute`, and where that is not
+    float32, each has a twin that does. `files` are all files of the bundle
     except the manifest, `engines/` and `reports/`.
     """
 
@@ -53,6 +55,7 @@ class Manifest:
     graphs: dict[str, list[GraphFile]]
     tools: dict[str, str]
     files: dict[str, FileRecord]
+    weights: WeightFormats = ALL_PLAIN
     schema_version: int = SCHEMA_VERSION
     contract_version: int = CONTRACT_VERSION
 
@@ -69,6 +72,7 @@ class Manifest:
         fields["config"] = ModelConfig.from_json(fields["config"])
         fields["forbidden"] = tuple(fields["forbidden"])
         fields["graphs"] = {name: [GraphFile(**graph) for graph in graphs] for name, graphs in fields["graphs"].items()}
+        fields["weights"] = WeightFormats.from_json(fields.get("weights", {}))
         fields["files"] = {name: FileRecord(**record) for name, record in fields["files"].items()}
         manifest = cls(**fields)
         if outside := [name for name in manifest.files if not _is_inside(name)]:

@@ -18,6 +18,7 @@ from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import DType, Profile
 from dllm_edge.graphs.step import Step
 from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.engines.onnxruntime import INTEGER_WEIGHTS
 from dllm_edge.runtime.manifest import GraphFile
 
 Array = NDArray[Any]
@@ -85,6 +86,7 @@ class Graph:
     def __init__(self, bundle: Bundle, graph: GraphFile, optimise: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, 1
+        options.add_session_config_entry(*INTEGER_WEIGHTS)
         if not optimise:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.session = onnxruntime.InferenceSession(str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"])

@@ -17,6 +17,7 @@ from ...graphs.contract import DType, Profile, TensorSpec
 from ...graphs.step import Step
 from ...runtime.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
+from ...runtime.engines.onnxruntime import INTEGER_WEIGHTS
 from ...runtime.manifest import GraphFile
 from ..unroll import hidden_name
 from .report import Level, finite
@@ -68,6 +69,7 @@ def session_with_hidden_states(bundle: Bundle, graph: GraphFile) -> tuple[onnxru
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(*INTEGER_WEIGHTS)
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path.resolve()))
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), names
 

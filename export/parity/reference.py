@@ -12,9 +12,12 @@ from onnx.external_data_helper import ExternalDataInfo
 from ...graphs.attention import Flavour
 from ...graphs.step import Step
 from ...graphs.transformer import Transformer
+from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
 from ...runtime.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
 from ..checkpoint import Checkpoint
+from ..quantise import Quantised, dequantise, quantise, unpack
+from ..tensor_bytes import source_name
 
 STORED_TYPES = {
     onnx.TensorProto.FLOAT: "float32",
@@ -25,19 +28,32 @@ STORED_TYPES = {
 
 def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None, flavour: Flavour = "fused") -> Step:
     """A step module of float32 compute; it takes 4 bytes of memory a weight."""
-    step = Step(bundle.config, list(bundle.manifest.forbidden), flavour).eval()
+    config = bundle.manifest.weights.stored(bundle.config)
+    step = Step(config, list(bundle.manifest.forbidden), flavour).eval()
     load_weights(step.transformer, bundle, checkpoint)
     return step
 
 
 def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoint | None) -> None:
-    """Fill the module tensor by tensor, as the bundle's files or, where one is given, the checkpoint's have them."""
+    """Fill the module tensor by tensor, as the bundle's files or, where one is given, the checkpoint's have them.
+
+    The checkpoint's weights are rounded to the types and formats that the bundle stores, as an export would.
+    """
     places = {} if checkpoint else _places(bundle)
     with torch.no_grad():
         for name, weight in transformer.named_parameters():
-            stored = _stored_type(bundle)
-            value = checkpoint.read(name).to(stored) if checkpoint else _read(bundle.path, places[name])
+            weight_format = bundle.manifest.weights.of(name, tuple(weight.shape))
+            if checkpoint:
+                value = _rounded(checkpoint.read(source_name(checkpoint, name)), weight_format, _stored_type(bundle))
+            elif weight_format.quantised:
+                value = dequantise(_quantised(bundle.path, places[name + INTEGERS], places[name + SCALES]))
+            else:
+                value = _read(bundle.path, places[name])
             weight.copy_(value.reshape(weight.shape))
+
+
+def _rounded(weight: torch.Tensor, weight_format: WeightFormat, stored: torch.dtype) -> torch.Tensor:
+    return dequantise(quantise(weight, weight_format, stored)) if weight_format.quantised else weight.to(stored)
 
 
 def _stored_type(bundle: Bundle) -> torch.dtype:
@@ -52,7 +68,18 @@ def _places(bundle: Bundle) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in model.graph.initializer if tensor.external_data}
 
 
+def _quantised(folder: Path, integers: onnx.TensorProto, scales: onnx.TensorProto) -> Quantised:
+    """Integers and scales `[outputs, ...]` of a weight that is stored with its inputs first."""
+    place, shape = ExternalDataInfo(integers), tuple(integers.dims)
+    packed = integers.data_type == onnx.TensorProto.INT4
+    count = int(np.prod(shape)) // (2 if packed else 1)
+    found = np.fromfile(folder / place.location, np.uint8 if packed else np.int8, count, offset=place.offset or 0)
+    values = unpack(torch.from_numpy(found)) if packed else torch.from_numpy(found)
+    return Quantised(values.reshape(shape).T, _read(folder, scales).T)
+
+
 def _read(folder: Path, tensor: onnx.TensorProto) -> torch.Tensor:
+    """A plain tensor in float32."""
     place = ExternalDataInfo(tensor)
     kind = NUMPY_TYPES[STORED_TYPES[tensor.data_type]]  # type: ignore[index]
     count = int(np.prod(tuple(tensor.dims)))

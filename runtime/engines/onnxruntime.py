@@ -14,6 +14,8 @@ from .host import HEAD, NUMPY_TYPES, REMEMBERED, Array, HostCache, HostCaches, W
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
+# What meets integer weights stays float32; by default (4) ONNX Runtime would round it to 8 bits.
+INTEGER_WEIGHTS = ("session.qdq_matmulnbits_accuracy_level", "1")
 COMPUTABLE: tuple[DType, ...] = ("float32", "float16")
 
 
@@ -35,6 +37,7 @@ class OnnxRuntimeEngine(HostCaches):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.add_session_config_entry(*INTEGER_WEIGHTS)
         try:
             self.session = onnxruntime.InferenceSession(
                 str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"]

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dllm_edge.export import weights as module
 from dllm_edge.export.checkpoint import Checkpoint
-from dllm_edge.export.weights import CHUNK, link_weights, weight_bytes, write_weights
+from dllm_edge.export.tensor_bytes import CHUNK, TILE, raw_bytes
+from dllm_edge.export.weights import link_weights, write_weights
 from dllm_edge.graphs.contract import DType
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.graphs.weight_formats import weight_bytes
 
 from ..tiny import write_tensors, write_tiny
 from .test_lora import write_adapter
@@ -81,7 +82,7 @@ def test_tensors_start_at_multiples_of_64_bytes_and_odd_ones_come_last(tmp_path:
 
 def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "checkpoint")
-    total, told = weight_bytes(checkpoint, "float32"), list[float]()
+    total, told = weight_bytes(checkpoint.config, "float32"), list[float]()
     weights = write_weights(checkpoint, tmp_path, "float32", told.append, largest_file=200_000)
     assert len(weights.files) > 2
     names: set[str] = set()
@@ -97,14 +98,13 @@ def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
     assert sum(place.length for place in weights.places.values()) == total
 
 
-def test_a_tensor_passes_through_one_small_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 1000)
+def test_a_tensor_passes_through_one_small_buffer(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "checkpoint", dtype="float16")
     name = "layers.0.gate.weight"
-    chunks = list(map(bytes, module._raw(checkpoint, name)))
+    chunks = list(map(bytes, raw_bytes(checkpoint, name, 1000)))
     assert {len(chunk) for chunk in chunks[:-1]} == {1000}
     assert b"".join(chunks) == checkpoint.read(name).view(torch.uint8).numpy().tobytes()
-    assert CHUNK <= 16 << 20
+    assert max(CHUNK, TILE) <= 32 << 20
 
 
 def test_an_adapter_is_merged(tmp_path: Path) -> None:
