@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 
 from ..graphs.contract import Profile
 from ..graphs.errors import DllmEdgeError
@@ -60,7 +61,7 @@ class Driver:
         if not isinstance(step, Step) or step.kind != "refresh" or sequence.over:
             return
         if step.staging:
-            cache = self.engine.allocate(1, sequence.width)
+            cache = self.engine.allocate(1, sequence.width, bound=True, read=False)
             sequence.staging = Lanes(cache, 0, 1)
             self.peak_cache_bytes = max(self.peak_cache_bytes, self.steady_cache_bytes + cache.nbytes)
         yield from self._run([sequence], bind=sequence.staging or sequence.lane)
@@ -72,9 +73,9 @@ class Driver:
         for sequence in active:
             step = sequence.pending
             if isinstance(step, Step) and step.kind != "refresh" and not sequence.over:
-                profile = sequence.profile()
-                place = id(sequence.lane.cache) if profile.capacity and sequence.lane else 0
-                groups.setdefault((profile, place, step.keep_rows), []).append(sequence)
+                sizes = self._sizes(sequence)
+                place = id(sequence.lane.cache) if sizes.capacity and sequence.lane else 0
+                groups.setdefault((sizes, place, step.keep_rows), []).append(sequence)
         if not groups:
             return []
         group = max(groups.values(), key=_urgency)
@@ -82,13 +83,22 @@ class Driver:
             sequence.waited = 0 if sequence in group else sequence.waited + 1
         return group
 
+    def _sizes(self, sequence: Sequence) -> Profile:
+        """The sizes at which the engine runs the pending step, but an empty cache stays empty."""
+        wanted = sequence.profile()
+        return replace(self.engine.profile(wanted), capacity=wanted.capacity)
+
     def _run(self, group: list[Sequence], bind: Lanes | None = None) -> Iterator[Committed]:
         """One forward for the group, their answers, and the cache operations that they then ask for."""
-        wanted = group[0].profile()
-        lanes = [sequence.lane.first for sequence in group if sequence.lane] if wanted.capacity else list(range(len(group)))
-        first, count = min(lanes), max(lanes) - min(lanes) + 1
-        cache = Lanes(group[0].lane.cache, first, count) if wanted.capacity and group[0].lane else None
-        profile = self.engine.profile(Profile(count, wanted.queries, wanted.capacity, wanted.rows, wanted.targets))
+        sizes = self._sizes(group[0])
+        if bind:  # rows beyond the canvas fill slots that nobody sees
+            sizes = replace(sizes, queries=bind.cache.capacity)
+        cached = group[0].lane.cache if sizes.capacity and group[0].lane else None
+        lanes = [sequence.lane.first for sequence in group if sequence.lane] if cached else list(range(len(group)))
+        profile = self.engine.profile(replace(sizes, batch=max(lanes) - min(lanes) + 1))
+        # An engine may run more lanes than are wanted, and all of them must be there.
+        first = min(min(lanes), cached.batch - profile.batch) if cached else 0
+        cache = Lanes(cached, first, profile.batch) if cached else None
         inputs = self.engine.inputs(profile)
         places = [lane - first for lane in lanes]
         for row in set(range(profile.batch)) - set(places):

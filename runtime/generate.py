@@ -14,6 +14,7 @@ from ..graphs.errors import DllmEdgeError
 from .bundle import Bundle
 from .canvas import Canvas
 from .driver import Driver
+from .dry_run import rehearse
 from .engines.base import Engine
 from .engines.onnxruntime import OnnxRuntimeEngine
 from .request import Committed, Finished, FinishReason, Request
@@ -161,6 +162,7 @@ class Model:
         self, requests: Sequence[Request], max_batch: int = 8, watch: Callable[[Committed | Finished], None] | None = None
     ) -> list[Generation]:
         """Run requests to their end; `watch` is called with each of the driver's events."""
+        rehearse(self.engine, requests)
         driver = Driver(self.engine, max_batch)
         ends: dict[int, Finished] = {}
         for event in driver.run(requests):

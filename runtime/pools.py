@@ -20,8 +20,8 @@ class Pools:
             self.widths[name] = max(len(request.canvas) for request in mine)
             if capacity:
                 batch = min(max_batch, len(mine))
-                cache = engine.allocate(batch, capacity)
-                self.free[name] = [Lanes(cache, lane, 1) for lane in range(batch)]
+                cache = engine.allocate(batch, capacity, bound=not mine[0].system.staged, read=True)
+                self.free[name] = [Lanes(cache, lane, 1) for lane in range(cache.batch)]
 
     @property
     def nbytes(self) -> int:

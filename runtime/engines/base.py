@@ -75,8 +75,11 @@ class Engine(Protocol):
         """The sizes that will be run for those wanted: the same, or the smallest of the engine's that holds them."""
         ...
 
-    def allocate(self, batch: int, capacity: int) -> Cache:
-        """A cache whose contents are undefined; its memory goes when the last reference to it does."""
+    def allocate(self, batch: int, capacity: int, bound: bool, read: bool) -> Cache:
+        """A cache of at least these sizes, its contents undefined; its memory goes when the last reference to it does.
+
+        `bound` says that steps will write into its lanes (`run` with `bind`), `read` that they will attend to it.
+        """
         ...
 
     def inputs(self, profile: Profile) -> StepInputs:

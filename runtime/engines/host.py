@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -15,6 +14,7 @@ from ...graphs import contract
 from ...graphs.config import ModelConfig
 from ...graphs.contract import DType, Profile, TensorSpec
 from .base import Float32, Int64, Lanes, StepInputs, StepOutputs
+from .remembered import Remembered
 
 Array = NDArray[Any]
 
@@ -72,7 +72,7 @@ class Workspace:
 
     inputs: StepInputs
     outputs: StepOutputs
-    memory: OrderedDict[Any, Any]
+    memory: Remembered[Any, Any]
 
 
 class HostCaches:
@@ -82,13 +82,13 @@ class HostCaches:
         self.config, self.cache_type = config, cache_type
         self.input_specs = contract.inputs(config, cache_type)
         self.output_specs = contract.outputs(config, cache_type, candidates)
-        self.workspaces: OrderedDict[Profile, Workspace] = OrderedDict()
+        self.workspaces: Remembered[Profile, Workspace] = Remembered(REMEMBERED)
         self.kept: list[Array] = []
 
     def profile(self, wanted: Profile) -> Profile:
         return wanted
 
-    def allocate(self, batch: int, capacity: int) -> HostCache:
+    def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
         config = self.config
         shape = (2 * config.layers, batch, config.kv_heads, capacity, config.head_dim)
         # Zeros, not empty memory: a hidden slot's weight is zero, but zero times a stray NaN is not.
@@ -110,14 +110,11 @@ class HostCaches:
             new[0, :, : keep.shape[1]] = old[0][:, keep[index // 2]]
 
     def workspace(self, profile: Profile) -> Workspace:
-        workspace = self.workspaces.get(profile)
-        if workspace is None:
-            inputs, outputs = (self.buffers(specs[:HEAD], profile) for specs in (self.input_specs, self.output_specs))
-            workspace = self.workspaces[profile] = Workspace(StepInputs(*inputs), StepOutputs(*outputs), OrderedDict())
-            if len(self.workspaces) > REMEMBERED:
-                self.workspaces.popitem(last=False)
-        self.workspaces.move_to_end(profile)
-        return workspace
+        return self.workspaces.of(profile, lambda: self._new_workspace(profile))
+
+    def _new_workspace(self, profile: Profile) -> Workspace:
+        inputs, outputs = (self.buffers(specs[:HEAD], profile) for specs in (self.input_specs, self.output_specs))
+        return Workspace(StepInputs(*inputs), StepOutputs(*outputs), Remembered(REMEMBERED))
 
     @staticmethod
     def buffers(specs: list[TensorSpec], profile: Profile) -> list[Array]:

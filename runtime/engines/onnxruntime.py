@@ -10,7 +10,7 @@ from ...graphs.contract import DType, Profile
 from ...graphs.errors import DllmEdgeError
 from ..bundle import Bundle
 from .base import Lanes, StepOutputs
-from .host import HEAD, NUMPY_TYPES, REMEMBERED, Array, HostCache, HostCaches, Workspace, arrays, lane_tensors
+from .host import HEAD, NUMPY_TYPES, Array, HostCache, HostCaches, Workspace, arrays, lane_tensors
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
@@ -53,12 +53,7 @@ class OnnxRuntimeEngine(HostCaches):
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
         key = (_place(cache), _place(bind), keep_rows)
-        if key not in workspace.memory:
-            workspace.memory[key] = self._bind(profile, workspace, cache, bind, keep_rows)
-            if len(workspace.memory) > REMEMBERED:
-                workspace.memory.popitem(last=False)
-        workspace.memory.move_to_end(key)
-        binding, kept = workspace.memory[key]
+        binding, kept = workspace.memory.of(key, lambda: self._bind(profile, workspace, cache, bind, keep_rows))
         self.kept = lane_tensors(bind) if bind and keep_rows else kept
         self.session.run_with_iobinding(binding)
         return workspace.outputs

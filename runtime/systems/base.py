@@ -37,7 +37,8 @@ __all__ = ["RULE_SETTINGS", "Answer", "Decoding", "System"]
 class System:
     """A published way to decode. `capacity` says how many slots of its own cache a sequence keeps between refreshes.
 
-    `attention` names the patterns of the models that it is for.
+    `attention` names the patterns of the models that it is for. `staged`: its refreshes go to a buffer of their own, from
+    which slots are selected into the cache.
     """
 
     name: str
@@ -48,3 +49,4 @@ class System:
     settings: tuple[str, ...]
     attention: tuple[AttentionPattern, ...]
     defaults: Mapping[str, Any]
+    staged: bool = False

@@ -57,4 +57,5 @@ SPARSE = System(
     settings=(*RULE_SETTINGS, "retention", "kernel", "delay"),
     attention=("bidirectional",),
     defaults={},
+    staged=True,
 )

@@ -68,7 +68,7 @@ def _medians(engines: Mapping[str, Engine], profile: Profile, tell: Tell) -> dic
 def _filled(engine: Engine, profile: Profile) -> Lanes:
     """Inputs written and a cache of noise: the last step of a canvas whose other slots are all visible."""
     generator = np.random.default_rng(0)
-    cache = engine.allocate(1, profile.capacity)
+    cache = engine.allocate(1, profile.capacity, bound=False, read=True)
     assert isinstance(cache, HostCache)
     cache.tensors[:] = generator.standard_normal(cache.tensors.shape, dtype=np.float32) * np.float32(0.5)
     inputs = engine.inputs(profile)

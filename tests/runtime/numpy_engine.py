@@ -69,8 +69,8 @@ class NumpyEngine(HostCaches):
         self.head = matrix(config.hidden_size, config.vocab_size, 3.0)
         self.noise = random
 
-    def allocate(self, batch: int, capacity: int) -> HostCache:
-        cache = super().allocate(batch, capacity)
+    def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
+        cache = super().allocate(batch, capacity, bound, read)
         cache.tensors[:] = self.noise.standard_normal(cache.tensors.shape) * 10
         return cache
 

@@ -38,9 +38,9 @@ class Recorder:
     def profile(self, wanted: Profile) -> Profile:
         return self.engine.profile(wanted)
 
-    def allocate(self, batch: int, capacity: int) -> Cache:
+    def allocate(self, batch: int, capacity: int, bound: bool, read: bool) -> Cache:
         self.allocated.append((batch, capacity))
-        return self.engine.allocate(batch, capacity)
+        return self.engine.allocate(batch, capacity, bound, read)
 
     def inputs(self, profile: Profile) -> StepInputs:
         return self.engine.inputs(profile)

@@ -1,0 +1,104 @@
+"""What an engine keeps on its device: caches, and a step's buffers with their mirror in pinned host memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from ...graphs.config import ModelConfig
+from ...graphs.contract import ITEM_SIZES, DType, TensorSpec
+from ...graphs.errors import DllmEdgeError
+from .base import Lanes
+from .device import Array, Block, Bytes, Device, Memory
+from .host import NUMPY_TYPES
+
+ALIGNMENT = 256
+
+
+@dataclass(frozen=True)
+class DeviceCache:
+    """A `Cache` on a device: one block `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
+
+    memory: Memory
+    config: ModelConfig
+    type: DType
+    batch: int
+    capacity: int
+
+    @cached_property
+    def nbytes(self) -> int:
+        return cache_nbytes(self.config, self.type, self.batch, self.capacity)
+
+    @cached_property
+    def row(self) -> int:
+        """Bytes of one slot of one head."""
+        return self.config.head_dim * ITEM_SIZES[self.type]
+
+    @cached_property
+    def lane(self) -> int:
+        """Bytes of one lane of one tensor."""
+        return self.config.kv_heads * self.capacity * self.row
+
+    def address(self, tensor: int, lane: int) -> int:
+        return self.memory.address + (tensor * self.batch + lane) * self.lane
+
+    def slot(self, lane: int, slot: int) -> Block:
+        """Where `slot` of a lane lies, by head and by tensor."""
+        return Block(self.address(0, lane) + slot * self.row, self.capacity * self.row, self.batch * self.config.kv_heads)
+
+    def whole(self, lane: int) -> Block:
+        """Where a lane lies, by tensor."""
+        return Block(self.address(0, lane), self.lane, self.batch)
+
+
+def cache_nbytes(config: ModelConfig, cache: DType, batch: int, capacity: int) -> int:
+    return 2 * config.layers * batch * config.kv_heads * capacity * config.head_dim * ITEM_SIZES[cache]
+
+
+class MemoryPool:
+    """Memory for caches: what one leaves behind serves the next of its size, since asking a device for memory waits for it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.free: dict[int, list[Memory]] = {}
+
+    def take(self, nbytes: int) -> Memory:
+        if self.free.get(nbytes):
+            return self.free[nbytes].pop()
+        try:
+            return self.device.allocate(nbytes)
+        except DllmEdgeError:
+            if not any(self.free.values()):
+                raise
+            self.free.clear()
+            return self.device.allocate(nbytes)
+
+    def give_back(self, memory: Memory) -> None:
+        self.free.setdefault(memory.nbytes, []).append(memory)
+
+
+def lane_addresses(lanes: Lanes) -> list[int]:
+    """The lanes' part of each tensor."""
+    cache = lanes.cache
+    assert isinstance(cache, DeviceCache)
+    return [cache.address(tensor, lanes.first) for tensor in range(2 * cache.config.layers)]
+
+
+class Mirror:
+    """Arrays in one piece of pinned host memory, and room for them in one piece of the device's: each way is one copy."""
+
+    def __init__(self, device: Device, specs: list[TensorSpec], axes: Mapping[str, int]) -> None:
+        shapes = [spec.sized(axes) for spec in specs]
+        sizes = [prod(shape) * ITEM_SIZES[spec.dtype] for spec, shape in zip(specs, shapes, strict=True)]
+        offsets = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
+        self.host: Bytes = device.pinned(offsets[-1])
+        self.memory = device.allocate(offsets[-1])
+        self.arrays: list[Array] = [
+            self.host[offset : offset + size].view(NUMPY_TYPES[spec.dtype]).reshape(shape)
+            for spec, shape, size, offset in zip(specs, shapes, sizes, offsets, strict=False)
+        ]
+        self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=False)}

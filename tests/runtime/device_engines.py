@@ -1,0 +1,58 @@
+"""The device loop over host memory, at exactly the profiles that an engine would be built for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import onnxruntime
+
+from dllm_edge.graphs import contract
+from dllm_edge.graphs.contract import DType
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.engines.device import Launch
+from dllm_edge.runtime.engines.device_engine import DeviceEngine
+from dllm_edge.runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
+from dllm_edge.runtime.engines.sizes import ExactSizes, FixedSizes
+from dllm_edge.runtime.profiles import Shapes, Workload
+
+from .host_device import HostDevice
+
+FLOAT32: DType = "float32"
+REMEDY = "run 'dllm-edge build BUNDLE'"
+
+
+class ProfiledExecutor(OnnxRuntimeExecutor):
+    """Runs at the shapes of a workload and refuses all others, as an engine of fixed profiles does."""
+
+    def __init__(self, *given: Any, workload: dict[str, list[Shapes]] | None) -> None:
+        super().__init__(*given)
+        self.workload, self.prepared = workload, Counter[str]()
+
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+        assert self.workload is None or shapes in self.workload.get(graph, []), f"{graph} has no profile {shapes}"
+        self.prepared[graph] += 1
+        return super().prepare(graph, shapes, addresses)
+
+
+def on_host(
+    bundle: Bundle,
+    workload: Workload | None,
+    device: HostDevice | None = None,
+    flavours: tuple[str, ...] = ("fused", "portable"),
+) -> DeviceEngine:
+    """An engine of the profiles of `workload` (None: of whatever is asked), computing in float32."""
+    config, cache, candidates = bundle.config, FLOAT32, bundle.manifest.candidates
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    files = {
+        name: bundle.graph(flavours if name == "step" else ["portable"], cache, name).file for name in bundle.manifest.graphs
+    }
+    sessions = {
+        name: onnxruntime.InferenceSession(str(bundle.path / file), options, providers=["CPUExecutionProvider"])
+        for name, file in files.items()
+    }
+    specs = {name: contract.interface(name, config, cache, candidates) for name in files}
+    executor = ProfiledExecutor(sessions, specs, "cpu", workload=workload.shapes(config, cache) if workload else None)
+    sizes = FixedSizes(workload, REMEDY) if workload else ExactSizes()
+    return DeviceEngine("device", config, cache, candidates, device or HostDevice(), executor, sizes)

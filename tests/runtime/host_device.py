@@ -1,0 +1,81 @@
+"""A device whose memory is the host's: the device loop runs on it with ONNX Runtime's CPU provider as the executor."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.engines.device import Block, Bytes, Launch
+
+GUARD = 0xA5
+
+
+@dataclass(eq=False)
+class HostMemory:
+    block: Bytes
+
+    @property
+    def address(self) -> int:
+        return int(self.block.ctypes.data)
+
+    @property
+    def nbytes(self) -> int:
+        return self.block.nbytes
+
+
+def at(address: int, nbytes: int) -> Bytes:
+    """The bytes at an address."""
+    found: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+    return found
+
+
+class HostDevice:
+    """Counts what it is asked for. `limit`: bytes that it has; `records`: whether it can record work."""
+
+    name = "host memory"
+
+    def __init__(self, limit: int | None = None, records: bool = True) -> None:
+        self.limit, self.records = limit, records
+        self.uploads = self.downloads = self.copies = self.waits = self.recorded = self.replayed = 0
+        self.allocated: list[int] = []
+
+    def allocate(self, nbytes: int) -> HostMemory:
+        if self.limit is not None and sum(self.allocated) + nbytes > self.limit:
+            raise DllmEdgeError(f"out of memory for {nbytes} bytes")
+        self.allocated.append(nbytes)
+        return HostMemory(np.zeros(max(1, nbytes), dtype=np.uint8))
+
+    def pinned(self, nbytes: int) -> Bytes:
+        return np.zeros(nbytes, dtype=np.uint8)
+
+    def upload(self, target: int, source: Bytes) -> None:
+        self.uploads += 1
+        at(target, source.nbytes)[:] = source
+
+    def download(self, target: Bytes, source: int) -> None:
+        self.downloads += 1
+        target[:] = at(source, target.nbytes)
+
+    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+        self.copies += 1
+        for plane in range(planes):
+            for row in range(rows):
+                place = (plane * target.height + row) * target.pitch
+                at(target.address + place, width)[:] = at(source.address + (plane * source.height + row) * source.pitch, width)
+
+    def synchronise(self) -> None:
+        self.waits += 1
+
+    def record(self, work: Launch) -> Launch | None:
+        if not self.records:
+            return None
+        self.recorded += 1
+
+        def replay() -> None:
+            self.replayed += 1
+            work()
+
+        return replay
