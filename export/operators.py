@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 from onnx import NodeProto, TensorProto
@@ -59,7 +59,7 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def type_name(element_type: int) -> str:
-    name = TensorProto.DataType.Name(element_type).lower()
+    name: str = TensorProto.DataType.Name(element_type).lower()
     return {"float": "float32", "float8e4m3fn": "float8"}.get(name, name)
 
 
@@ -71,7 +71,7 @@ def running_types(node: NodeProto, schema: OpSchema, types: dict[str, str]) -> s
     return {types.get(name, "unknown") for name, letter in (*inputs, *outputs) if name and letter in counted}
 
 
-def _formal(parameters: list[OpSchema.FormalParameter], count: int) -> list[str]:
+def _formal(parameters: Sequence[OpSchema.FormalParameter], count: int) -> list[str]:
     """The type letters of `count` arguments: the last parameter may take several."""
     letters = [parameter.type_str for parameter in parameters]
     return (letters + letters[-1:] * count)[:count]

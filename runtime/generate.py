@@ -13,13 +13,14 @@ import numpy as np
 from ..graphs.errors import DllmEdgeError
 from .bundle import Bundle
 from .canvas import Canvas
+from .defaults import settings_of
 from .driver import Driver
 from .dry_run import rehearse
 from .engines.base import Engine
 from .engines.onnxruntime import OnnxRuntimeEngine
 from .request import Committed, Finished, FinishReason, Request
-from .settings import Settings, with_settings
-from .systems import SYSTEMS, find_system
+from .settings import Settings
+from .systems import find_system
 from .tokenizer import BundleTokenizer
 from .trace import StepTrace
 
@@ -80,14 +81,7 @@ class Model:
 
     def settings(self, system: str, **changes: Any) -> Settings:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
-        chosen = find_system(system)
-        if self.config.diffusion and self.config.attention not in chosen.attention:
-            fitting = ", ".join(name for name, other in SYSTEMS.items() if self.config.attention in other.attention)
-            raise DllmEdgeError(f"{system} is not for models with {self.config.attention} attention: use {fitting}")
-        tuned = self.bundle.decoding
-        defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
-        given = {name: value for name, value in defaults.items() if name in chosen.settings and name not in changes}
-        return with_settings(Settings(), {**given, **changes}, chosen.settings, system)
+        return settings_of(self.bundle, system, changes)
 
     def encode(self, prompt: Prompt | None = None, messages: Sequence[Message] | None = None, chat: bool = True) -> list[int]:
         """Token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages."""
@@ -202,14 +196,28 @@ def load(
     bundle: str | os.PathLike[str],
     *,
     engine: str = "onnxruntime",
-    device: str = "cpu",
+    device: str | None = None,
     threads: int = 0,
-    compute: str = "float32",
+    compute: str | None = None,
 ) -> Model:
-    """Open a bundle on an engine. `threads` within an operator (0: all cores); `compute` as the engine takes it."""
-    if engine != "onnxruntime":
-        raise DllmEdgeError(f"unknown engine '{engine}': this version has onnxruntime")
-    if device != "cpu":
-        raise DllmEdgeError(f"unknown device '{device}': this version runs on cpu")
+    """Open a bundle on an engine: `onnxruntime` on `cpu` (its default) or `cuda`; `tensorrt` or `tensorrt-rtx` on `cuda`.
+
+    `threads` within an operator are the CPU's (0: all cores). `compute` is what graphs and caches compute in: by default
+    float32 on a CPU, and what the bundle was exported for on a GPU. Raises `DllmEdgeError` for what this machine lacks.
+    """
+    known = {"onnxruntime": ("cpu", "cuda"), "tensorrt": ("cuda",), "tensorrt-rtx": ("cuda",)}
+    if engine not in known:
+        raise DllmEdgeError(f"unknown engine '{engine}': choose one of {', '.join(known)}")
+    place = device or known[engine][0]
+    if place not in known[engine]:
+        raise DllmEdgeError(f"{engine} does not run on device '{place}': use {' or '.join(known[engine])}")
     opened = Bundle.open(Path(bundle))
-    return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute))
+    if engine != "onnxruntime":
+        from .engines.tensorrt import open_tensorrt
+
+        return Model(opened, open_tensorrt(opened, None if engine == "tensorrt" else engine, compute))
+    if place == "cuda":
+        from .engines.onnxruntime_cuda import open_cuda
+
+        return Model(opened, open_cuda(opened, compute))
+    return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute or "float32"))

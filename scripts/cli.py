@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .build_command import build
 from .launch import launch, new_app
 from .options import (
     BatchOption,
@@ -66,6 +67,9 @@ def export(
     from .export import export_checkpoint
 
     export_checkpoint(checkpoint, bundle, flavour, dtype, lora, link, overwrite, as_json)
+
+
+app.command()(build)
 
 
 @app.command()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -20,7 +21,7 @@ BOOL, FLOAT, HALF, INT8, INT64 = (
 )
 
 
-def graph_of(operator: str, inputs: list[int], output: int, opset: int = 18, **attributes: object) -> onnx.ModelProto:
+def graph_of(operator: str, inputs: list[int], output: int, opset: int = 18, **attributes: Any) -> onnx.ModelProto:
     """A model of one node, whose inputs `a`, `b`, ... have these types."""
     names = "abcd"[: len(inputs)]
     node = helper.make_node(operator, list(names), ["out"], name="node", **attributes)

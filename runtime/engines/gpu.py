@@ -1,0 +1,19 @@
+"""The GPU that is present, asked for without using it."""
+
+from __future__ import annotations
+
+
+def present_compute_capability(device: int = 0) -> str | None:
+    """As `sm87`; None where there is no GPU, or no driver or `cuda-python` to see it with."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError:
+        return None
+    attributes = runtime.cudaDeviceAttr
+    found = [
+        runtime.cudaDeviceGetAttribute(attribute, device)
+        for attribute in (attributes.cudaDevAttrComputeCapabilityMajor, attributes.cudaDevAttrComputeCapabilityMinor)
+    ]
+    if any(error != runtime.cudaError_t.cudaSuccess for error, _ in found):
+        return None
+    return "sm" + "".join(str(value) for _, value in found)
