@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-engines lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,14 +9,18 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
 PYTHON ?=
 WORKERS ?= 2
 TEST_ARGUMENTS ?=
+# TensorRT's Python bindings, whose names the tests look up: they are downloaded, not installed.
+BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
+BINDINGS_STAMP := $(VENV)/bindings/.stamp
 
 help:
 	@echo "make demo    export, validate and decode the embedded model"
 	@echo "make test    formatting, lint, types and tests"
+	@echo "make test-engines  build every TensorRT-RTX engine there is to build"
 	@echo "make bench   speed and memory, as ratios in one run"
 	@echo "make lint | format | setup | clean"
 
-setup: $(STAMP)
+setup: $(STAMP) $(BINDINGS_STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@found=; for python in $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -30,12 +34,23 @@ $(STAMP): pyproject.toml constraints.txt
 	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/dllm_edge
 	@touch $@
 
+$(BINDINGS_STAMP): | $(STAMP)
+	@for bindings in $(BINDINGS); do \
+	    $(BIN)/pip download -qq --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.10 \
+	        --platform manylinux_2_17_x86_64 --platform manylinux_2_28_x86_64 -d $(@D) $$bindings || { \
+	        echo "make setup: pip could not download $$bindings, for the reason above; run the same command again" >&2; exit 1; }; \
+	done
+	@touch $@
+
 demo: $(STAMP)
 	@$(BIN)/dllm-edge demo
 
-test: lint
+test: lint $(BINDINGS_STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TEST_ARGUMENTS)
 	@.ci/other-pythons
+
+test-engines: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m engines $(TEST_ARGUMENTS) tests/export/tensorrt
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet

@@ -24,6 +24,8 @@ PARTS = {
     "demo.evaluate": "evaluation",
     "demo.train": "training",
     "export": "export",
+    "export.staging": "compiler",
+    "export.tensorrt": "compiler",
     "graphs": "torch graphs",
     "graphs.config": "contract",
     "graphs.contract": "contract",
@@ -38,12 +40,13 @@ MAY_IMPORT = {
     "torch graphs": {"contract", "torch graphs"},
     "runtime": {"contract", "runtime"},
     "api": {"contract", "runtime"},
+    "compiler": {"compiler", "contract", "runtime"},
     "demo": {"contract", "demo"},
     "evaluation": {"contract", "demo", "evaluation", "runtime"},
     "training": {"contract", "demo", "torch graphs"},
-    "export": {"contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
-    "calibration": {"calibration", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
-    "scripts": {"api", "calibration", "contract", "demo", "evaluation", "export", "runtime", "scripts"},
+    "export": {"compiler", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
+    "calibration": {"calibration", "compiler", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
+    "scripts": {"api", "calibration", "compiler", "contract", "demo", "evaluation", "export", "runtime", "scripts"},
 }
 # What the runtime installs with; TensorRT and CUDA are imported where they are used, if they are there.
 RUNTIME_LIBRARIES = {
@@ -58,7 +61,7 @@ RUNTIME_LIBRARIES = {
     "tensorrt_rtx",
     "tokenizers",
 }
-LIGHT_PARTS = ("contract", "runtime", "api")
+LIGHT_PARTS = ("contract", "runtime", "api", "compiler")
 
 
 def part_of(module: str) -> str:
@@ -123,6 +126,9 @@ def test_imports_follow_the_layers(module: str) -> None:
         ("runtime.engines.base", "from ...export.checkpoint import Checkpoint", 1),
         ("export.onnx", "from dllm_edge.scripts import smollm2", 1),
         ("export.onnx", "import torch\nfrom ..graphs.step import Step\nfrom ..runtime import driver", 0),
+        ("export.tensorrt.build", "from ..staging import staged\nfrom ...runtime.bundle import Bundle", 0),
+        ("export.tensorrt.build", "from ..onnx import write_step", 1),
+        ("export.tensorrt.build", "import onnx", 1),
         ("graphs.config", "from .attention import Flavour", 1),
         ("graphs.families", "from .llama import FAMILY", 0),
         ("scripts.cli", "from ..graphs.step import Step", 1),
@@ -152,8 +158,8 @@ class Refuse:
             raise ImportError(f"{name} is not to be imported")
 
 sys.meta_path.insert(0, Refuse())
-import dllm_edge.graphs.families, dllm_edge.runtime
-for package in (dllm_edge.graphs.families, dllm_edge.runtime):
+import dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime
+for package in (dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
         print(found.name)
@@ -164,5 +170,5 @@ def test_runtime_imports_without_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {
-        f"dllm_edge.{name}" for name in MODULES if name.startswith(("graphs.families.", "runtime."))
+        f"dllm_edge.{name}" for name in MODULES if name.startswith(("export.tensorrt.", "graphs.families.", "runtime."))
     }
