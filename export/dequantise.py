@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ..graphs.contract import DType
-from ..graphs.weight_formats import StoredPart, WeightFormat, WeightFormats
+from ..graphs.weight_formats import EMBEDDING, StoredPart, WeightFormat, WeightFormats
 from .element_types import STORED_TYPES
+from .embedding_words import gather_rows
 
 PREFIX = "transformer."
 
@@ -23,7 +24,10 @@ def dequantise_weights(graph: ir.Graph, formats: WeightFormats, stored: DType, c
         weight_format = formats.of(name, shape)
         if weight_format.quantised:
             integers, scales = (_input(graph, part) for part in formats.parts(name, shape, stored))
-            _replace_transpose(graph, weight, integers, scales, weight_format, compute)
+            if name == EMBEDDING:
+                gather_rows(graph, weight, integers, scales, weight_format, shape[1])
+            else:
+                _replace_transpose(graph, weight, integers, scales, weight_format, compute)
             graph.inputs.remove(weight)
 
 

@@ -17,4 +17,5 @@ STORED_TYPES: dict[str, ir.DataType] = {
     **dict(ELEMENT_TYPES.items()),
     "int8": ir.DataType.INT8,
     "int4": ir.DataType.INT4,
+    "int32": ir.DataType.INT32,
 }

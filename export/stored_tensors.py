@@ -19,8 +19,8 @@ from .json_file import read_object
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # What a bundle's own files hold besides: quantised weights, those of 4 bits as bytes.
-BUNDLE_TYPES = DTYPES | {"I8": "int8", "U8": "uint8"}
-ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
+BUNDLE_TYPES = DTYPES | {"I8": "int8", "U8": "uint8", "I32": "int32"}
+ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "int32": 4}
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
 INDEX = "model.safetensors.index.json"
 AGAIN = "the file is damaged: download it again"
@@ -30,7 +30,7 @@ AGAIN = "the file is damaged: download it again"
 class StoredTensor:
     """One tensor on disk: `length` bytes of `file` from byte `offset`, row-major, little endian.
 
-    `dtype` is float32, float16 or bfloat16; in a bundle's own files also int8 or uint8.
+    `dtype` is float32, float16 or bfloat16; in a bundle's own files also int8, uint8 or int32.
     """
 
     file: Path

@@ -21,7 +21,7 @@ from .weight_places import check_weights
 
 # What TensorRT 10.3, of JetPack 6.2, parses in the types that a step uses.
 PORTABLE = frozenset(
-    "Add And Cast Clip Concat Constant Cos DequantizeLinear Div Equal Exp Expand Gather GatherElements Gemm Identity Log "
+    "Add And Cast Clip Concat Constant Cos DequantizeLinear Div Equal Exp Expand Floor Gather GatherElements Gemm Identity Log "
     "MatMul Mul Neg Not Pow Reciprocal ReduceMax ReduceMean ReduceSum Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt "
     "Squeeze Sub TopK Transpose Unsqueeze Where".split()
 )

@@ -11,7 +11,8 @@ from ..graphs.contract import DType
 from ..graphs.errors import DllmEdgeError
 from ..graphs.weight_formats import EMBEDDING, WeightFormat
 from .checkpoint import LM_HEAD, Checkpoint
-from .quantise import QuantisationError, pack, quantise
+from .embedding_words import to_words
+from .quantise import QuantisationError, Quantised, pack, quantise
 
 CHUNK = 8 << 20
 # Integers that are in memory at once: a large tensor is read again for each such part of its inputs.
@@ -49,24 +50,43 @@ def quantised_bytes(
     Raises `DllmEdgeError` for values that `dtype` cannot hold, and for such as are no numbers.
     """
     outputs, inputs = checkpoint.stored(name).shape
-    group, target = weight_format.group, getattr(torch, dtype)
-    scales = torch.empty(inputs // group, outputs, dtype=target)
+    group = weight_format.group
+    scales = torch.empty(inputs // group, outputs, dtype=getattr(torch, dtype))
     width = max(1, TILE // outputs // group) * group
     for first in range(0, inputs, width):
         last = min(first + width, inputs)
         tile = torch.empty(last - first, outputs, dtype=torch.int8)
         row = 0
         for values in _rows(checkpoint, name):
-            part = values[:, first:last].to(torch.float32)
-            _check_numbers(checkpoint, name, part, weight_format)
-            _check_range(checkpoint, name, part, part.to(target), dtype)
-            found = quantise(part, weight_format, target)
-            error.add(part, found)
-            rows = slice(row, row + len(part))
+            found = _quantised(checkpoint, name, values[:, first:last], dtype, weight_format, error)
+            rows = slice(row, row + len(values))
             tile[:, rows], scales[first // group : last // group, rows] = found.integers.T, found.scales.T
-            row += len(part)
+            row += len(values)
         yield _bytes_of(pack(tile) if weight_format.name == "int4" else tile)
     yield _bytes_of(scales)
+
+
+def embedding_bytes(
+    checkpoint: Checkpoint, name: str, dtype: DType, weight_format: WeightFormat, error: QuantisationError
+) -> Iterator[memoryview]:
+    """An embedding as words of integers (`embedding_words`), then its scales `[ids, width / group]`; else as above."""
+    scales = []
+    for values in _rows(checkpoint, name):
+        found = _quantised(checkpoint, name, values, dtype, weight_format, error)
+        scales.append(found.scales)
+        yield _bytes_of(to_words(found.integers))
+    yield from map(_bytes_of, scales)
+
+
+def _quantised(
+    checkpoint: Checkpoint, name: str, values: Tensor, dtype: DType, weight_format: WeightFormat, error: QuantisationError
+) -> Quantised:
+    wide, target = values.to(torch.float32), getattr(torch, dtype)
+    _check_numbers(checkpoint, name, wide, weight_format)
+    _check_range(checkpoint, name, wide, wide.to(target), dtype)
+    found = quantise(wide, weight_format, target)
+    error.add(wide, found)
+    return found
 
 
 def raw_bytes(checkpoint: Checkpoint, name: str, size: int) -> Iterator[memoryview]:

@@ -13,19 +13,19 @@ from typing import Any, BinaryIO
 
 from ..graphs.contract import DType
 from ..graphs.errors import DllmEdgeError
-from ..graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
+from ..graphs.weight_formats import ALL_PLAIN, EMBEDDING, StoredPart, WeightFormats, weight_bytes
 from ..runtime.bundle import sha256_of
 from ..runtime.manifest import FileRecord
 from .checkpoint import Checkpoint
 from .onnx import WeightPlace
 from .quantise import QuantisationError
-from .tensor_bytes import plain_bytes, quantised_bytes, source_name
+from .tensor_bytes import embedding_bytes, plain_bytes, quantised_bytes, source_name
 
 FOLDER = "weights"
 LARGEST_FILE = 4_000_000_000
 ALIGNMENT = 64
 # Safetensors has no integers of 4 bits: they are bytes there, of two each.
-SAFETENSORS_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int4": "U8"}
+SAFETENSORS_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int4": "U8", "int32": "I32"}
 Progress = Callable[[float], None]
 Parts = tuple[StoredPart, ...]
 
@@ -93,7 +93,8 @@ def _stream(
     source = source_name(checkpoint, name)
     if name not in errors:
         return plain_bytes(checkpoint, source, dtype)
-    return quantised_bytes(checkpoint, source, dtype, formats.of(name, checkpoint.stored(source).shape), errors[name])
+    quantised = embedding_bytes if name == EMBEDDING else quantised_bytes
+    return quantised(checkpoint, source, dtype, formats.of(name, checkpoint.stored(source).shape), errors[name])
 
 
 def link_weights(checkpoint: Checkpoint, bundle: Path, dtype: DType, progress: Progress) -> Weights:

@@ -18,8 +18,8 @@ NAMES = ("plain", *BITS)
 EMBEDDING, LM_HEAD = "embedding.weight", "lm_head.weight"
 # Of the two tensors that a quantised weight is stored as.
 INTEGERS, SCALES = ".integers", ".scales"
-StoredType = Literal[DType, "int8", "int4"]
-STORED_BITS: dict[str, int] = {**{name: 8 * size for name, size in ITEM_SIZES.items()}, **BITS}
+StoredType = Literal[DType, "int8", "int4", "int32"]
+STORED_BITS: dict[str, int] = {name: 8 * size for name, size in ITEM_SIZES.items()} | BITS | {"int32": 32}
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,17 @@ PLAIN = WeightFormat()
 class WeightFormats:
     """The formats of one bundle: of the layers' linear weights, of the LM head, of the embedding.
 
-    Norms and biases are always plain. A tied LM head is the embedding's matrix only where both are plain: as integers,
-    each has a layout of its own.
+    Norms and biases are always plain; the embedding is plain or int8. A tied LM head is the embedding's matrix only where
+    both are plain: as integers, each has a layout of its own.
     """
 
     linear: WeightFormat = field(default=PLAIN)
     head: WeightFormat = field(default=PLAIN)
     embedding: WeightFormat = field(default=PLAIN)
+
+    def __post_init__(self) -> None:
+        if self.embedding.name == "int4":
+            raise DllmEdgeError("an embedding cannot be int4: use --embedding-weights int8 or plain")
 
     @property
     def quantised(self) -> bool:
@@ -90,6 +94,8 @@ class WeightFormats:
 
     def parts(self, name: str, shape: tuple[int, ...], dtype: DType) -> tuple[StoredPart, ...]:
         """The tensors that the weight `name` of `shape` is stored as, in a bundle whose dtype is `dtype`."""
+        if name == EMBEDDING and self.embedding.quantised:
+            return embedding_parts(name, shape, dtype, self.embedding)
         return stored_parts(name, shape, dtype, self.of(name, shape))
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +141,15 @@ def stored_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format:
     return (
         StoredPart(name + INTEGERS, integers, (inputs, outputs)),
         StoredPart(name + SCALES, dtype, (inputs // weight_format.group, outputs)),
+    )
+
+
+def embedding_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> tuple[StoredPart, ...]:
+    """A quantised embedding: four integers to a word, and scales, of each row of `shape` `[ids, width]`."""
+    ids, width = shape
+    return (
+        StoredPart(name + INTEGERS, "int32", (ids, width // 4)),
+        StoredPart(name + SCALES, dtype, (ids, width // weight_format.group)),
     )
 
 

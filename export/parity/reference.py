@@ -16,6 +16,7 @@ from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
 from ...runtime.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
 from ..checkpoint import Checkpoint
+from ..embedding_words import from_words
 from ..quantise import Quantised, dequantise, quantise, unpack
 from ..tensor_bytes import source_name
 
@@ -69,8 +70,11 @@ def _places(bundle: Bundle) -> dict[str, onnx.TensorProto]:
 
 
 def _quantised(folder: Path, integers: onnx.TensorProto, scales: onnx.TensorProto) -> Quantised:
-    """Integers and scales `[outputs, ...]` of a weight that is stored with its inputs first."""
+    """Integers and scales of a weight `[outputs, inputs]`: of an embedding, and of others, that are stored transposed."""
     place, shape = ExternalDataInfo(integers), tuple(integers.dims)
+    if integers.data_type == onnx.TensorProto.INT32:
+        words = np.fromfile(folder / place.location, np.int32, int(np.prod(shape)), offset=place.offset or 0)
+        return Quantised(from_words(torch.from_numpy(words).reshape(shape)), _read(folder, scales))
     packed = integers.data_type == onnx.TensorProto.INT4
     count = int(np.prod(shape)) // (2 if packed else 1)
     found = np.fromfile(folder / place.location, np.uint8 if packed else np.int8, count, offset=place.offset or 0)
