@@ -36,6 +36,7 @@ from .options import (
     parse_settings,
     parse_systems,
 )
+from .plan_command import plan
 
 app = new_app(name="dllm-edge", help="Diffusion language models as plain ONNX graphs, decoded by a light Python runtime.")
 
@@ -180,6 +181,9 @@ def systems(as_json: JsonOption = False) -> None:
     from .systems import list_systems
 
     list_systems(as_json)
+
+
+app.command()(plan)
 
 
 @app.command()

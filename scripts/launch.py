@@ -27,7 +27,8 @@ def launch_command(command: Callable[..., None]) -> NoReturn:
 
 
 def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
-    """Run `arguments` and exit: 0, 1 where a command found a fault, 2 for bad input, 130 for an interrupt."""
+    """Run `arguments` and exit: 0, 1 where a command found a fault, 2 for bad input, 3 where a plan does not fit, 130 for an
+    interrupt."""
     try:
         raise SystemExit(app(args=list(arguments), standalone_mode=False))
     except DllmEdgeError as error:

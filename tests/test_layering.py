@@ -24,6 +24,8 @@ PARTS = {
     "demo.evaluate": "evaluation",
     "demo.train": "training",
     "export": "export",
+    "export.json_file": "plan",
+    "export.plan": "plan",
     "export.staging": "compiler",
     "export.tensorrt": "compiler",
     "graphs": "torch graphs",
@@ -40,13 +42,14 @@ MAY_IMPORT = {
     "torch graphs": {"contract", "torch graphs"},
     "runtime": {"contract", "runtime"},
     "api": {"contract", "runtime"},
+    "plan": {"contract", "plan", "runtime"},
     "compiler": {"compiler", "contract", "runtime"},
     "demo": {"contract", "demo"},
     "evaluation": {"contract", "demo", "evaluation", "runtime"},
     "training": {"contract", "demo", "torch graphs"},
-    "export": {"compiler", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
-    "calibration": {"calibration", "compiler", "contract", "demo", "evaluation", "export", "runtime", "torch graphs"},
-    "scripts": {"api", "calibration", "compiler", "contract", "demo", "evaluation", "export", "runtime", "scripts"},
+    "export": {"compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "torch graphs"},
+    "calibration": {"calibration", "compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "torch graphs"},
+    "scripts": {"api", "calibration", "compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "scripts"},
 }
 # What the runtime installs with; TensorRT and CUDA are imported where they are used, if they are there.
 RUNTIME_LIBRARIES = {
@@ -61,7 +64,7 @@ RUNTIME_LIBRARIES = {
     "tensorrt_rtx",
     "tokenizers",
 }
-LIGHT_PARTS = ("contract", "runtime", "api", "compiler")
+LIGHT_PARTS = ("contract", "runtime", "api", "plan", "compiler")
 
 
 def part_of(module: str) -> str:
@@ -126,6 +129,9 @@ def test_imports_follow_the_layers(module: str) -> None:
         ("runtime.engines.base", "from ...export.checkpoint import Checkpoint", 1),
         ("export.onnx", "from dllm_edge.scripts import smollm2", 1),
         ("export.onnx", "import torch\nfrom ..graphs.step import Step\nfrom ..runtime import driver", 0),
+        ("export.plan.estimate", "from ...runtime.systems import find_system\nfrom ..json_file import read_object", 0),
+        ("export.plan.estimate", "from ..checkpoint import Checkpoint", 1),
+        ("export.plan.estimate", "import torch", 1),
         ("export.tensorrt.build", "from ..staging import staged\nfrom ...runtime.bundle import Bundle", 0),
         ("export.tensorrt.build", "from ..onnx import write_step", 1),
         ("export.tensorrt.build", "import onnx", 1),

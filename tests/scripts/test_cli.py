@@ -17,7 +17,7 @@ from dllm_edge.scripts.cli import app
 from ..tiny import write_tiny
 from .conftest import Command, parsed
 
-COMMANDS = ("demo", "export", "validate", "run", "eval", "bench", "info", "systems", "doctor")
+COMMANDS = ("demo", "export", "validate", "run", "eval", "bench", "info", "systems", "plan", "doctor")
 SHORT = ("--gen-length", "16")
 BLOCKS = ("--set", "block_length=8")
 FIELDS = {

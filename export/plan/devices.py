@@ -1,0 +1,104 @@
+"""Devices by name, as their makers publish them: what a plan is made against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...graphs.errors import DllmEdgeError
+
+Kind = Literal["jetson", "gpu", "host"]
+
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device. A `jetson` shares its memory with the operating system and builds engines in it; a `gpu` is a card of
+    its own; a `host` is a computer whose CPU runs the graphs.
+
+    `memory` is in bytes, of the data sheet's decimal gigabytes: what the system reports is at least about that (an 8 GB
+    Orin Nano: 7.99 GB; a 24 GB L4 with ECC: 24.1 GB). `bandwidth` is in bytes a second, `flops` dense float16 tensor
+    operations a second with float32 accumulation; None where no figure is published or sure.
+    """
+
+    name: str
+    kind: Kind
+    memory: int
+    bandwidth: float | None
+    compute_capability: str | None = None
+    flops: float | None = None
+    note: str = ""
+
+
+def _jetson(name: str, memory: int, bandwidth: float, tflops: float | None, capability: str = "8.7", note: str = "") -> Device:
+    return Device(name, "jetson", memory * GB, bandwidth * GB, capability, tflops and tflops * 1e12, note)
+
+
+def _card(name: str, memory: int, bandwidth: float, tflops: float | None, capability: str) -> Device:
+    return Device(name, "gpu", memory * GB, bandwidth * GB, capability, tflops and tflops * 1e12)
+
+
+SUPER = "in Super mode (JetPack 6.2 and later, nvpmodel)"
+# Memory and bandwidth: the vendor's data sheets. Orin's tensor rate: 2,048 operations a clock on each of its
+# multiprocessors at the data sheet's highest clock; cards': the data sheets' dense figure.
+DEVICES: dict[str, Device] = {
+    device.name: device
+    for device in (
+        _jetson("orin-nano-4gb", 4, 34, 5.1, note=f"51 GB/s {SUPER}: --bandwidth 51"),
+        _jetson("orin-nano-8gb", 8, 68, 10.2, note=f"102 GB/s {SUPER}: --bandwidth 102 --tflops 16.7"),
+        _jetson("orin-nx-8gb", 8, 102.4, 12.5),
+        _jetson("orin-nx-16gb", 16, 102.4, 15.0, note=f"faster clocks {SUPER}, the same bandwidth: --tflops 19.2"),
+        _jetson("agx-orin-32gb", 32, 204.8, 26.7),
+        _jetson("agx-orin-64gb", 64, 204.8, 42.6),
+        _jetson("thor", 128, 273, None, capability="11.0"),
+        _card("t4", 16, 320, 65, "7.5"),
+        _card("l4", 24, 300, 121, "8.9"),
+        _card("l40s", 48, 864, 362, "8.9"),
+        _card("a10", 24, 600, 125, "8.6"),
+        _card("a30", 24, 933, 165, "8.0"),
+        _card("a40", 48, 696, 149.7, "8.6"),
+        _card("a100-40gb", 40, 1555, 312, "8.0"),
+        _card("a100-80gb", 80, 1935, 312, "8.0"),
+        _card("h100", 80, 3350, 989, "9.0"),
+        _card("h200", 141, 4800, 989, "9.0"),
+        _card("rtx-3090", 24, 936, 71, "8.6"),
+        _card("rtx-a6000", 48, 768, 154.8, "8.6"),
+        _card("rtx-4090", 24, 1008, 165.2, "8.9"),
+        _card("rtx-6000-ada", 48, 960, 364, "8.9"),
+        _card("rtx-5090", 32, 1792, 209.5, "12.0"),
+    )
+}
+
+
+def find_device(name: str) -> Device:
+    if name not in DEVICES:
+        raise DllmEdgeError(
+            f"unknown device '{name}': choose one of {', '.join(DEVICES)}, or describe it with --memory and --bandwidth"
+        )
+    return DEVICES[name]
+
+
+def described(
+    name: str | None,
+    memory: float | None,
+    bandwidth: float | None,
+    tflops: float | None,
+    host: bool = False,
+) -> Device:
+    """The named device with what is given in its figures' place, or one made of those figures: GB, GB/s, TFLOPS."""
+    if name is None and memory is None:
+        raise DllmEdgeError("name a --device ('dllm-edge plan --list-devices' shows them), or give --memory and --bandwidth")
+    for option, value in (("--memory", memory), ("--bandwidth", bandwidth), ("--tflops", tflops)):
+        if value is not None and not 0 < value < 1e6:
+            raise DllmEdgeError(
+                f"{option} {value:g}: must be above 0, in {'TFLOPS' if option == '--tflops' else 'GB (10^9 bytes)'}"
+            )
+    device = Device("described", "host" if host else "gpu", 0, None) if name is None else find_device(name)
+    return replace(
+        device,
+        memory=device.memory if memory is None else int(memory * GB),
+        bandwidth=device.bandwidth if bandwidth is None else bandwidth * GB,
+        flops=device.flops if tflops is None else tflops * 1e12,
+        note=device.note if bandwidth is None and tflops is None else "",
+    )

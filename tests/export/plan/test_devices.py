@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from dllm_edge.export.plan.devices import DEVICES, GB, described, find_device
+from dllm_edge.graphs.errors import DllmEdgeError
+
+NAMED = {
+    *("orin-nano-4gb", "orin-nano-8gb", "orin-nx-8gb", "orin-nx-16gb", "agx-orin-32gb", "agx-orin-64gb", "thor"),
+    *("t4", "l4", "l40s", "a10", "a100-40gb", "a100-80gb", "h100", "h200", "rtx-3090", "rtx-4090", "rtx-5090"),
+}
+
+
+def test_the_devices_that_users_name_are_there() -> None:
+    assert set(DEVICES) >= NAMED
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_figures_are_of_the_right_size(name: str) -> None:
+    device = DEVICES[name]
+    assert 4 * GB <= device.memory <= 200 * GB
+    assert device.bandwidth is not None
+    assert 30 * GB <= device.bandwidth <= 10_000 * GB
+    assert device.flops is None or 5e12 <= device.flops <= 3e15
+    assert device.compute_capability is not None
+    if name.endswith("gb"):
+        assert device.memory == int(name.rpartition("-")[2].removesuffix("gb")) * GB
+
+
+def test_given_figures_take_the_place_of_published_ones() -> None:
+    super_mode = described("orin-nano-8gb", None, 102, 16.7)
+    assert (super_mode.memory, super_mode.bandwidth, super_mode.flops) == (8 * GB, 102e9, 16.7e12)
+    assert super_mode.note == ""
+    other = described(None, 12, None, None)
+    assert (other.kind, other.memory, other.bandwidth) == ("gpu", 12 * GB, None)
+    assert described(None, 12, 50, None, host=True).kind == "host"
+
+
+def test_an_unknown_device_lists_the_known() -> None:
+    with pytest.raises(DllmEdgeError, match=r"unknown device 'moon': choose one of orin-nano-4gb, .*--memory and --bandwidth"):
+        find_device("moon")
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ((None, None, None, None), "name a --device"),
+        ((None, None, 100.0, None), "name a --device"),
+        ((None, 0.0, None, None), "--memory 0: must be above 0, in GB"),
+        ((None, float("nan"), None, None), "--memory nan: must be above 0, in GB"),
+        (("l4", None, -3.0, None), "--bandwidth -3: must be above 0, in GB"),
+        (("l4", None, None, 0.0), "--tflops 0: must be above 0, in TFLOPS"),
+    ],
+)
+def test_figures_that_make_no_device(
+    figures: tuple[str | None, float | None, float | None, float | None], message: str
+) -> None:
+    with pytest.raises(DllmEdgeError, match=message):
+        described(*figures)

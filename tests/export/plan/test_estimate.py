@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dllm_edge.export.plan.decode import Decode, steps_of
+from dllm_edge.export.plan.devices import GB, Device, find_device
+from dllm_edge.export.plan.estimate import BUILD_BASE, BUILD_FACTOR, estimate
+from dllm_edge.export.plan.memory import activations, new_rows
+from dllm_edge.export.plan.subject import Precision, Subject
+from dllm_edge.export.plan.target import HEADROOM, Target, target_of
+from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
+from dllm_edge.scripts.benchmarks import decode_once
+
+from .models import subject
+
+HOST = Device("described", "host", 64 * GB, None)
+CARD, ORIN = find_device("l4"), find_device("agx-orin-32gb")
+DUAL = Decode("fast-dllm-dual", 1024)
+
+
+def on(device: Device, engine: str = "tensorrt", flavour: str | None = None, **changes: int) -> Target:
+    return replace(target_of(device, engine, flavour, desktop=False, swap=0), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def many_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose scores are many and whose weights are few."""
+    from dllm_edge.export.bundle import export_bundle
+    from dllm_edge.scripts.write_random_llada import Shape, write_random_llada
+
+    folder = tmp_path_factory.mktemp("heads")
+    shape = Shape(layers=3, hidden=512, heads=16, kv_heads=4, intermediate=1024, vocab=24576, shards=1)
+    write_random_llada(folder / "checkpoint", shape)
+    export_bundle(folder / "checkpoint", folder / "bundle", dtype="float32", flavour="fused")
+    return folder / "bundle"
+
+
+@pytest.mark.parametrize("context", [512, 1536])
+def test_a_cpus_memory_is_what_was_planned(context: int, many_heads: Path) -> None:
+    """Within 25%: allocators round up, and keep what they had."""
+    command = [sys.executable, "-m", decode_once.__name__, str(many_heads), str(context)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    peak, caches = json.loads(done.stdout)
+    decode = Decode("fast-dllm-dual", context, gen_length=decode_once.GEN_LENGTH)
+    found = estimate(Subject.read(many_heads), decode, on(HOST, "onnxruntime"))
+    assert found.peak_cache == caches
+    assert max(found.run, found.load) == pytest.approx(peak, rel=0.25)
+
+
+@pytest.mark.parametrize(("weights", "resident"), [(325_686_816, 1_693_696_000), (950_649_216, 3_794_788_352)])
+def test_a_build_takes_what_was_measured(weights: int, resident: int) -> None:
+    """Two builds of TensorRT-RTX 1.7.1: 135M and 475M parameters in bfloat16, two profiles, fused."""
+    assert BUILD_BASE + BUILD_FACTOR * weights == pytest.approx(resident, rel=0.05)
+
+
+def test_a_run_is_the_sum_of_its_parts() -> None:
+    found = estimate(subject(), DUAL, on(CARD))
+    assert found.run == found.weights + found.peak_cache + found.activations + found.runtime
+    assert found.stored == 2 * 8_015_581_184
+    assert found.stored < found.weights < 1.01 * found.stored
+    assert found.steady_cache == found.peak_cache == 1024 * 524_288
+
+
+def test_int4_weights_are_a_quarter_and_their_scales() -> None:
+    small = replace(subject(), precision=Precision("bfloat16", WeightFormats(linear=WeightFormat("int4", 128))))
+    outer = 2 * 126464 * 4096 * 2
+    share = (estimate(small, DUAL, on(CARD)).stored - outer) / (estimate(subject(), DUAL, on(CARD)).stored - outer)
+    assert share == pytest.approx((4 + 16 / 128) / 16, rel=1e-3)
+
+
+def test_a_cpu_holds_float32_and_folds_it_while_loading() -> None:
+    found = estimate(subject(), DUAL, on(HOST, "onnxruntime"))
+    assert found.weights == 2 * found.stored
+    assert found.peak_cache == 2 * estimate(subject(), DUAL, on(CARD)).peak_cache
+    assert 2 * found.weights < found.load < 2.5 * found.weights
+    assert found.build == 0
+    plain = estimate(subject(dtype="float32"), DUAL, on(HOST, "onnxruntime"))
+    assert plain.weights < plain.load < 1.2 * plain.weights
+
+
+def test_shared_memory_holds_builds_and_copies_too() -> None:
+    card, orin = estimate(subject(), DUAL, on(CARD, flavour="portable")), estimate(subject(), DUAL, on(ORIN))
+    assert card.run == orin.run
+    assert card.build == orin.build > 3 * card.stored
+    assert card.build_limit is None
+    assert orin.load > card.load + card.stored
+    assert (set(card.over), set(orin.over)) == (set(), {"build", "load"})
+    assert orin.over["build"] == orin.build - orin.limit
+
+
+def test_swap_is_for_builds_alone() -> None:
+    found = estimate(subject(), DUAL, on(ORIN, swap=100 * GB))
+    assert set(found.over) == {"load"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "flavour", "dtype", "arrays"),
+    [
+        ("tensorrt", "portable", "bfloat16", 3),
+        ("tensorrt", "fused", "float32", 1),
+        ("onnxruntime", "fused", "bfloat16", 1),
+        ("tensorrt", "fused", "bfloat16", 0),
+    ],
+)
+def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour: str, dtype: DType, arrays: int) -> None:
+    target, decode = on(CARD, engine, flavour), Decode("vanilla", 2048)
+    with_scores = estimate(subject(dtype=dtype), decode, target).activations
+    scores = 32 * 2048 * 2048 * 4
+    profile = steps_of(subject().config, decode).full
+    without = activations(subject().config, dtype, profile, 0) + new_rows(subject().config, dtype, profile)
+    assert with_scores >= without
+    # The feed-forward part, which they are not beside, takes some of their place.
+    assert with_scores - without == pytest.approx(arrays * scores, abs=0.4 * scores)
+
+
+@pytest.mark.parametrize("system", ["vanilla", "fast-dllm-dual", "sparse-dllm"])
+def test_keys_and_values_that_no_cache_takes_count(system: str) -> None:
+    found = estimate(subject(), Decode(system, 2048), on(CARD))
+    whole = activations(subject().config, "bfloat16", found.steps.full, 0)
+    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288)
+
+
+def test_what_a_plan_may_fill() -> None:
+    assert on(CARD).limit == int(HEADROOM * 24 * GB)
+    assert on(ORIN).limit == int(HEADROOM * (32 - 0.9) * GB)
+    assert target_of(ORIN, "tensorrt", None, desktop=True, swap=0).limit == int(HEADROOM * 30 * GB)
+
+
+def test_the_flavour_follows_the_device() -> None:
+    assert (on(ORIN).flavour, on(CARD).flavour) == ("portable", "fused")
+    with pytest.raises(DllmEdgeError, match="unknown flavour 'mild': choose one of fused, portable"):
+        on(CARD, flavour="mild")
+    with pytest.raises(DllmEdgeError, match="unknown engine 'abacus': choose one of tensorrt, onnxruntime"):
+        on(CARD, engine="abacus")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dllm_edge.export.plan.decode import Decode
+from dllm_edge.export.plan.devices import Device, described, find_device
+from dllm_edge.export.plan.estimate import estimate
+from dllm_edge.export.plan.speed import Speed, speed
+from dllm_edge.export.plan.target import target_of
+
+from .models import subject
+
+CARD = find_device("a100-80gb")
+MATRIX = 126464 * 4096 * 2
+WEIGHTS = 2 * 8_015_581_184
+
+
+def fastest(decode: Decode, device: Device = CARD) -> Speed:
+    target = target_of(device, "tensorrt", None, desktop=False, swap=0)
+    found = speed(subject().config, estimate(subject(), decode, target), target)
+    assert found is not None
+    return found
+
+
+def test_a_block_step_reads_weights_and_cache() -> None:
+    found = fastest(Decode("fast-dllm-dual", 2048))
+    assert found.block is not None
+    assert found.block.reading == pytest.approx((WEIGHTS - MATRIX + 2048 * 524_288) / 1935e9)
+    assert not found.block.compute_bound
+    assert found.steps_per_second == pytest.approx(1 / found.block.reading)
+
+
+def test_a_long_canvas_is_bound_by_arithmetic() -> None:
+    found = fastest(Decode("vanilla", 2048))
+    assert found.block is None
+    assert found.full.compute_bound
+    parameters = WEIGHTS // 2 - 2 * 126464 * 4096
+    rows = 2 * parameters * 2048 + 4 * 32 * 4096 * 2048 * 2048 + 2 * 32 * 126464 * 4096
+    assert found.full.multiplying == pytest.approx(rows / 312e12)
+    assert found.steps_per_second == pytest.approx(312e12 / rows)
+
+
+def test_where_no_rate_is_known_reading_alone_counts() -> None:
+    found = fastest(Decode("vanilla", 2048), replace(CARD, flops=None))
+    assert found.full.multiplying is None
+    assert found.full.seconds == found.full.reading
+
+
+def test_where_no_bandwidth_is_known_there_is_no_speed() -> None:
+    target = target_of(described(None, 24, None, None), "tensorrt", None, desktop=False, swap=0)
+    assert speed(subject().config, estimate(subject(), Decode("vanilla", 512), target), target) is None
+
+
+def test_a_block_of_tokens_has_its_refreshes() -> None:
+    dual, sparse, vanilla = (fastest(Decode(name, 1024)) for name in ("fast-dllm-dual", "sparse-dllm", "vanilla"))
+    assert dual.block is not None
+    assert sparse.block is not None
+    assert dual.tokens_per_second(4) == pytest.approx(32 / (dual.full.seconds + 7 * dual.block.seconds))
+    assert sparse.tokens_per_second(4) == pytest.approx(32 / (2 * sparse.full.seconds + 6 * sparse.block.seconds))
+    assert vanilla.tokens_per_second(4) == pytest.approx(4 / vanilla.full.seconds)
+    assert dual.tokens_per_second(32) == pytest.approx(32 / dual.full.seconds)
+
+
+def test_a_batch_shares_block_steps_and_not_refreshes() -> None:
+    alone, four = fastest(Decode("fast-dllm-dual", 1024)), fastest(Decode("fast-dllm-dual", 1024, batch=4))
+    assert four.block is not None
+    assert four.full == alone.full
+    assert four.tokens_per_second(4) == pytest.approx(128 / (4 * four.full.seconds + 7 * four.block.seconds))
+
+
+def test_a_cpu_reads_float32() -> None:
+    target = target_of(described(None, 64, 50, None, host=True), "onnxruntime", None, desktop=False, swap=0)
+    found = speed(subject().config, estimate(subject(), Decode("vanilla", 512), target), target)
+    assert found is not None
+    assert found.full.reading == pytest.approx(2 * (WEIGHTS - MATRIX) / 50e9)
