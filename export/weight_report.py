@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..graphs.weight_formats import WeightFormats
+from .json_file import read_object
 from .quantise import QuantisationError
 
 WEIGHT_REPORT = "reports/weights.json"
@@ -31,6 +33,12 @@ def weight_report(errors: Mapping[str, QuantisationError], formats: WeightFormat
         "layers": by_layer,
         "tensors": by_tensor,
     }
+
+
+def read_weight_report(bundle: Path) -> dict[str, Any] | None:
+    """The report of a bundle, or None where it has none: its weights are plain."""
+    file = bundle / WEIGHT_REPORT
+    return read_object(file) if file.is_file() else None
 
 
 def _layer(name: str) -> str:

@@ -18,9 +18,12 @@ from .options import (
     CheckpointArgument,
     DeviceOption,
     DtypeOption,
+    EmbeddingWeightsOption,
     EngineOption,
     FlavourOption,
     GenLengthOption,
+    GroupOption,
+    HeadWeightsOption,
     JsonOption,
     LevelOption,
     LimitOption,
@@ -33,10 +36,10 @@ from .options import (
     SystemsOption,
     TaskOption,
     ThreadsOption,
+    WeightsOption,
     parse_settings,
     parse_systems,
 )
-from .plan_command import plan
 
 app = new_app(name="dllm-edge", help="Diffusion language models as plain ONNX graphs, decoded by a light Python runtime.")
 
@@ -59,6 +62,10 @@ def export(
     bundle: BundleOutput,
     flavour: FlavourOption = "both",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "plain",
+    group: GroupOption = 32,
+    head_weights: HeadWeightsOption = "plain",
+    embedding_weights: EmbeddingWeightsOption = "plain",
     lora: LoraOption = None,
     link: LinkOption = False,
     overwrite: OverwriteOption = False,
@@ -67,7 +74,20 @@ def export(
     """Export a checkpoint to a bundle: step graphs, weights, tokenizer."""
     from .export import export_checkpoint
 
-    export_checkpoint(checkpoint, bundle, flavour, dtype, lora, link, overwrite, as_json)
+    export_checkpoint(
+        checkpoint,
+        bundle,
+        as_json,
+        flavour=flavour,
+        dtype=dtype,
+        weights=weights,
+        group=group,
+        head_weights=head_weights,
+        embedding_weights=embedding_weights,
+        lora=lora,
+        link=link,
+        overwrite=overwrite,
+    )
 
 
 app.command()(build)
@@ -181,9 +201,6 @@ def systems(as_json: JsonOption = False) -> None:
     from .systems import list_systems
 
     list_systems(as_json)
-
-
-app.command()(plan)
 
 
 @app.command()

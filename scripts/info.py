@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.bundle import Bundle
+from ..runtime.manifest import Manifest
 from .output import key_values, print_json, screen, size
 
 
@@ -40,7 +41,7 @@ def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
         "model": f"{config.layers} layers, hidden {config.hidden_size}, {heads}",
         "vocabulary": f"{config.vocab_size} ids, {len(manifest.forbidden)} of them never generated",
         "context": f"{config.max_positions} positions",
-        "weights": f"{manifest.stored}, computed in {manifest.compute}",
+        "weights": weights_line(manifest),
         "graphs": "\n".join(graphs),
         "size": f"{size(_bytes(bundle))} in {len(manifest.files)} files",
         "decoding": ", ".join(f"{name}={value}" for name, value in bundle.decoding.get("defaults", {}).items()),
@@ -48,6 +49,17 @@ def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
         "reports": ", ".join(_reports(bundle)) or "none",
         "hashes": "all checked now" if verified else "small files checked now; --verify reads the weights again",
     }
+
+
+def weights_line(manifest: Manifest) -> str:
+    """What weights are stored as and computed in."""
+    formats = manifest.weights
+    computed = f"{manifest.stored}, computed in {manifest.compute}"
+    if not formats.quantised:
+        return computed
+    parts = {"linear layers": formats.linear, "LM head": formats.head, "embedding": formats.embedding}
+    quantised = ", ".join(f"{part} {stored}" for part, stored in parts.items() if stored.quantised)
+    return f"{quantised}; the rest {computed}"
 
 
 def _bytes(bundle: Bundle) -> int:
