@@ -29,7 +29,7 @@ def bundle_path(word: str) -> Path:
     return demo_bundle() if word == DEMO else Path(word)
 
 
-def open_model(word: str, engine: str, device: str, threads: int) -> Model:
+def open_model(word: str, engine: str, device: str | None, threads: int) -> Model:
     return load(bundle_path(word), engine=engine, device=device, threads=threads)
 
 

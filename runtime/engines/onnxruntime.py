@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import onnxruntime
 
 from ...graphs.contract import DType, Profile
 from ...graphs.errors import DllmEdgeError
 from ..bundle import Bundle
+from ..manifest import GraphFile
 from .base import Lanes, StepOutputs
 from .host import HEAD, NUMPY_TYPES, Array, HostCache, HostCaches, Workspace, arrays, lane_tensors
 
@@ -36,18 +38,8 @@ class OnnxRuntimeEngine(HostCaches):
         self.flavour = graph.flavour
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         options.add_session_config_entry(*INTEGER_WEIGHTS)
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(bundle.path / graph.file), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise DllmEdgeError(
-                f"{bundle.path / graph.file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
-                f"run 'dllm-edge info {bundle.path} --verify'"
-            ) from error
+        self.session = open_session(bundle, graph, options, ["CPUExecutionProvider"])
         _return_free_memory()
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
@@ -74,6 +66,22 @@ class OnnxRuntimeEngine(HostCaches):
             assert array.shape == spec.shape(profile), spec.name
             binding.bind_output(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
         return binding, kept
+
+
+def open_session(
+    bundle: Bundle, graph: GraphFile, options: onnxruntime.SessionOptions, providers: list[Any]
+) -> onnxruntime.InferenceSession:
+    """A session of one of the bundle's graphs; raises `DllmEdgeError` where ONNX Runtime cannot load it."""
+    options.log_severity_level = 3
+    file = bundle.path / graph.file
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise DllmEdgeError(
+            f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+            f"run 'dllm-edge info {bundle.path} --verify'"
+        ) from error
 
 
 def _return_free_memory() -> None:

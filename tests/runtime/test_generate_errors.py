@@ -56,9 +56,16 @@ def test_infill_without_a_mask(model: Model) -> None:
         model.infill([1, 2, 4])
 
 
-@pytest.mark.parametrize("options", [{"engine": "tensorrt"}, {"device": "cuda"}])
-def test_load_names_what_it_does_not_know(options: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(DllmEdgeError, match="this version"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "openvino"}, "unknown engine 'openvino': choose one of onnxruntime, tensorrt, tensorrt-rtx"),
+        ({"device": "npu"}, "onnxruntime does not run on device 'npu': use cpu or cuda"),
+        ({"engine": "tensorrt", "device": "cpu"}, "tensorrt does not run on device 'cpu': use cuda"),
+    ],
+)
+def test_load_names_what_it_does_not_know(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DllmEdgeError, match=message):
         dllm_edge.load(tmp_path, **options)
 
 

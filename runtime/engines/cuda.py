@@ -1,0 +1,128 @@
+"""A CUDA device through cuda-python: memory, one stream, and graphs of recorded work."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...graphs.errors import DllmEdgeError
+from .device import Block, Bytes, Launch
+
+INSTALL = "install it with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
+NO_GPU = "run 'dllm-edge doctor' to see what is missing"
+
+
+@dataclass(eq=False)
+class CudaMemory:
+    address: int
+    nbytes: int
+    releases: Any = field(repr=False)
+
+
+class CudaDevice:
+    """The GPU of number `index`. Raises `DllmEdgeError` without cuda-python, a driver or such a GPU."""
+
+    def __init__(self, index: int = 0) -> None:
+        self.cuda = _bindings()
+        self._check("cudaSetDevice", index)
+        properties = self._check("cudaGetDeviceProperties", index)
+        self.name = properties.name.decode()
+        self.compute_capability = f"sm{properties.major}{properties.minor}"
+        self.stream = int(self._check("cudaStreamCreateWithFlags", self.cuda.cudaStreamNonBlocking))
+
+    def allocate(self, nbytes: int) -> CudaMemory:
+        """Not from CUDA's pool of asynchronous memory, which on Jetson has less than the device."""
+        address = int(self._check("cudaMalloc", max(1, nbytes), doing=f"taking {nbytes / 1e6:.0f} MB of memory"))
+        memory = CudaMemory(address, nbytes, None)
+        weakref.finalize(memory, self.cuda.cudaFree, address).atexit = False
+        self._check("cudaMemsetAsync", address, 0, nbytes, self.stream)
+        return memory
+
+    def pinned(self, nbytes: int) -> Bytes:
+        address = int(self._check("cudaHostAlloc", max(1, nbytes), self.cuda.cudaHostAllocDefault))
+        buffer = (ctypes.c_uint8 * nbytes).from_address(address)
+        weakref.finalize(buffer, self.cuda.cudaFreeHost, address).atexit = False
+        block: Bytes = np.ctypeslib.as_array(buffer)
+        block[:] = 0
+        return block
+
+    def upload(self, target: int, source: Bytes) -> None:
+        kind = self.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._check("cudaMemcpyAsync", target, source.ctypes.data, source.nbytes, kind, self.stream)
+
+    def download(self, target: Bytes, source: int) -> None:
+        kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._check("cudaMemcpyAsync", target.ctypes.data, source, target.nbytes, kind, self.stream)
+
+    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+        work = self.cuda.cudaMemcpy3DParms()
+        work.dstPtr = self.cuda.make_cudaPitchedPtr(target.address, target.pitch, width, target.height)
+        work.srcPtr = self.cuda.make_cudaPitchedPtr(source.address, source.pitch, width, source.height)
+        work.extent = self.cuda.make_cudaExtent(width, rows, planes)
+        work.kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._check("cudaMemcpy3DAsync", work, self.stream)
+
+    def synchronise(self) -> None:
+        self._check("cudaStreamSynchronize", self.stream)
+
+    def record(self, work: Launch) -> Launch | None:
+        cuda, stream = self.cuda, self.stream
+        self._check("cudaStreamBeginCapture", stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        try:
+            work()
+        except DllmEdgeError:
+            failed = True
+        else:
+            failed = False
+        error, graph = cuda.cudaStreamEndCapture(stream)
+        if failed or error != cuda.cudaError_t.cudaSuccess:
+            cuda.cudaGetLastError()
+            return None
+        error, recorded = cuda.cudaGraphInstantiate(graph, 0)
+        cuda.cudaGraphDestroy(graph)
+        if error != cuda.cudaError_t.cudaSuccess:
+            cuda.cudaGetLastError()
+            return None
+        return _Replay(self, recorded)
+
+    def _check(self, function: str, *arguments: Any, doing: str = "") -> Any:
+        """Call a function of CUDA's runtime; its answer, or an error as one line."""
+        error, *answer = getattr(self.cuda, function)(*arguments)
+        if error == self.cuda.cudaError_t.cudaSuccess:
+            return answer[0] if answer else None
+        self.cuda.cudaGetLastError()
+        if error == self.cuda.cudaError_t.cudaErrorMemoryAllocation:
+            raise DllmEdgeError(
+                f"the GPU has no memory left ({doing or function}): 'dllm-edge plan BUNDLE --device NAME' says what would fit: "
+                "a shorter context, a smaller batch, sparse-dllm, or a bundle exported with --weights"
+            )
+        raise DllmEdgeError(f"CUDA: {function} failed with {error.name}: {NO_GPU}")
+
+
+class _Replay:
+    """Recorded work, as a launch."""
+
+    def __init__(self, device: CudaDevice, recorded: Any) -> None:
+        self.device, self.recorded = device, recorded
+        weakref.finalize(self, device.cuda.cudaGraphExecDestroy, recorded).atexit = False
+
+    def __call__(self) -> None:
+        self.device._check("cudaGraphLaunch", self.recorded, self.device.stream)
+
+
+def _bindings() -> Any:
+    """cuda-python's module of the CUDA runtime, where there is a driver and a GPU."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError as error:
+        raise DllmEdgeError(f"running on a GPU needs cuda-python, which is not installed ({error}): {INSTALL}") from error
+    status, count = runtime.cudaGetDeviceCount()
+    if status == runtime.cudaError_t.cudaErrorInsufficientDriver:
+        raise DllmEdgeError(f"there is no CUDA driver here, or one older than cuda-python's CUDA: {NO_GPU}; {INSTALL}")
+    if status != runtime.cudaError_t.cudaSuccess or not count:
+        raise DllmEdgeError(f"there is no CUDA device here ({status.name}): {NO_GPU}")
+    return runtime

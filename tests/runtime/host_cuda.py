@@ -1,0 +1,110 @@
+"""CUDA's runtime over host memory: cuda-python's own types and constants, and functions that do their work at once.
+
+Arguments are those of cuda-python, so that what the device does with them is what is tested, not whether CUDA works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .host_device import at
+
+
+class HostCuda:
+    """`memory`: bytes that it has; `captures`: whether it can record; `allocated`: live allocations by address."""
+
+    def __init__(self, memory: int = 1 << 40, captures: bool = True) -> None:
+        from cuda.bindings import runtime
+
+        self.real, self.memory, self.captures = runtime, memory, captures
+        self.allocated: dict[int, Any] = {}
+        self.recording: list[Callable[[], None]] | None = None
+        self.launched = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def answer(self, *values: Any) -> tuple[Any, ...]:
+        return (self.real.cudaError_t.cudaSuccess, *values)
+
+    def do(self, work: Callable[[], None]) -> tuple[Any, ...]:
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+        return self.answer()
+
+    def cudaSetDevice(self, index: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()
+
+    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer(SimpleNamespace(name=b"host", major=8, minor=7))
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer(77)
+
+    def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:  # noqa: N802
+        if nbytes + sum(block.nbytes for block in self.allocated.values()) > self.memory:
+            return (self.real.cudaError_t.cudaErrorMemoryAllocation, None)
+        block = np.full(nbytes, 0xFF, dtype=np.uint8)
+        self.allocated[block.ctypes.data] = block
+        return self.answer(block.ctypes.data)
+
+    def cudaHostAlloc(self, nbytes: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.cudaMalloc(nbytes)
+
+    def cudaFree(self, address: int) -> tuple[Any, ...]:  # noqa: N802
+        del self.allocated[address]
+        return self.answer()
+
+    cudaFreeHost = cudaFree  # noqa: N815
+
+    def cudaMemsetAsync(self, address: int, value: int, count: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.do(lambda: at(address, count).fill(value))
+
+    def cudaMemcpyAsync(self, target: int, source: int, count: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert isinstance(kind, self.real.cudaMemcpyKind)
+        return self.do(lambda: np.copyto(at(target, count), at(source, count)))
+
+    def cudaMemcpy3DAsync(self, work: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        to, of, extent = work.dstPtr, work.srcPtr, work.extent
+        for plane in range(extent.depth):
+            for row in range(extent.height):
+                target = int(to.ptr) + (plane * to.ysize + row) * to.pitch
+                source = int(of.ptr) + (plane * of.ysize + row) * of.pitch
+                at(target, extent.width)[:] = at(source, extent.width)
+        return self.answer()
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()
+
+    def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple[Any, ...]:  # noqa: N802
+        self.recording = []
+        return self.answer()
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        recorded, self.recording = self.recording, None
+        if not self.captures:
+            return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
+        return self.answer(recorded)
+
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer(list(graph))
+
+    def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()
+
+    cudaGraphExecDestroy = cudaGraphDestroy  # noqa: N815
+
+    def cudaGraphLaunch(self, graph: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        self.launched += 1
+        for work in graph:
+            work()
+        return self.answer()
+
+    def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()

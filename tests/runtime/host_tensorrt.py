@@ -1,0 +1,132 @@
+"""TensorRT's Python names over host memory: a "plan" names an ONNX graph, which ONNX Runtime runs at the bound addresses.
+
+It holds its caller to TensorRT's rules: a profile, all input shapes, scratch memory and every tensor's address, before a run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnxruntime
+
+from dllm_edge.runtime.bundle import Bundle, sha256_of
+from dllm_edge.runtime.engines.engine_folder import engine_place, plan_file
+from dllm_edge.runtime.engines.fingerprint import Flags, fingerprint_of, write_fingerprint
+from dllm_edge.runtime.engines.onnxruntime_executor import ELEMENT_TYPES
+from dllm_edge.runtime.manifest import FileRecord
+from dllm_edge.runtime.profiles import Workload
+
+from .host_cuda import HostCuda
+
+SCRATCH = 4096
+TYPES = {
+    "tensor(int64)": ELEMENT_TYPES["int64"],
+    "tensor(bool)": ELEMENT_TYPES["bool"],
+    "tensor(float)": ELEMENT_TYPES["float32"],
+}
+
+
+def build_on_host(bundle: Bundle, workload: Workload, version: str = "10.16.1", target: str = "sm87") -> Path:
+    """Write an engine folder whose plans are for `HostTensorRT`."""
+    config = bundle.config
+    shapes = workload.shapes(config, "float32")
+    graphs = {name: bundle.graph(["fused", "portable"], "float32", name) for name in shapes}
+    built = fingerprint_of(bundle, "tensorrt", version, (target,), graphs, workload, Flags())
+    folder = engine_place(bundle, built)
+    folder.mkdir(parents=True)
+    plans = {}
+    for name, graph in graphs.items():
+        file = folder / plan_file(name)
+        file.write_text(json.dumps({"graph": str(bundle.path / graph.file), "profiles": shapes[name]}))
+        plans[file.name] = FileRecord(sha256_of(file), file.stat().st_size)
+    write_fingerprint(folder, type(built)(**{**vars(built), "plans": plans}))
+    return folder
+
+
+class Context:
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.addresses, self.shapes = engine, dict[str, int](), dict[str, tuple[int, ...]]()
+        self.profile: int | None = None
+        self.scratch: tuple[int, int] | None = None
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        self.profile = profile
+        return 0 <= profile < self.engine.num_optimization_profiles
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        self.scratch = (address, size)
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert self.profile is not None, "shapes are set after the profile"
+        self.shapes[name] = shape
+        wanted: list[int] = self.engine.profiles[self.profile][name]
+        return list(shape) == wanted
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert self.scratch
+        assert self.scratch[1] >= SCRATCH
+        assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
+        addresses = dict(self.addresses)
+        self.engine.cuda.do(lambda: self.run(addresses))
+        return True
+
+    def run(self, addresses: dict[str, int]) -> None:
+        session = self.engine.session
+        binding = session.io_binding()
+        given = {value.name: TYPES[value.type] for value in session.get_inputs()}
+        for name, kind in given.items():
+            binding.bind_input(name, "cpu", 0, kind, list(self.shapes[name]), addresses[name])
+        sizes = {
+            axis: size
+            for value in session.get_inputs()
+            for axis, size in zip(value.shape, self.shapes[value.name], strict=True)
+            if isinstance(axis, str)
+        }
+        for value in session.get_outputs():
+            shape = [sizes[axis] if isinstance(axis, str) else axis for axis in value.shape]
+            binding.bind_output(value.name, "cpu", 0, TYPES[value.type], shape, addresses[value.name])
+        session.run_with_iobinding(binding)
+
+
+class Engine:
+    def __init__(self, plan: dict[str, Any], cuda: HostCuda) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, 1
+        self.session = onnxruntime.InferenceSession(plan["graph"], options, providers=["CPUExecutionProvider"])
+        self.profiles, self.cuda = plan["profiles"], cuda
+        self.num_optimization_profiles = len(self.profiles)
+
+    def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
+        return SCRATCH - profile
+
+    def create_execution_context(self, strategy: Any) -> Context:
+        assert strategy == "user managed"
+        return Context(self)
+
+
+class HostTensorRT:
+    """The module. `loads` counts deserialised plans."""
+
+    ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
+
+    def __init__(self, cuda: HostCuda, version: str = "10.16.1") -> None:
+        self.cuda, self.__version__, self.loads = cuda, version, 0
+
+        class ILogger:
+            pass
+
+        self.ILogger = ILogger
+
+    def Runtime(self, logger: Any) -> HostTensorRT:  # noqa: N802
+        return self
+
+    def deserialize_cuda_engine(self, plan: Any) -> Engine:
+        self.loads += 1
+        return Engine(json.loads(bytes(plan)), self.cuda)
