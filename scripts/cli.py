@@ -40,6 +40,7 @@ from .options import (
     parse_settings,
     parse_systems,
 )
+from .plan_command import plan
 
 app = new_app(name="dllm-edge", help="Diffusion language models as plain ONNX graphs, decoded by a light Python runtime.")
 
@@ -124,7 +125,7 @@ def run(
     chat: Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the bundle's chat template.")] = True,
     trace: Annotated[bool, typer.Option("--trace", help="With --json: every step, what was sent and committed.")] = False,
     engine: EngineOption = "onnxruntime",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,7 +149,7 @@ def evaluate(
     assignments: SetOption = None,
     seed: SeedOption = 0,
     engine: EngineOption = "onnxruntime",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -170,7 +171,7 @@ def bench(
     batch: BatchOption = 1,
     seed: SeedOption = 0,
     engine: EngineOption = "onnxruntime",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -201,6 +202,9 @@ def systems(as_json: JsonOption = False) -> None:
     from .systems import list_systems
 
     list_systems(as_json)
+
+
+app.command()(plan)
 
 
 @app.command()

@@ -28,8 +28,10 @@ LevelOption = Annotated[
     str | None, typer.Option(help="The last level to run: structure, layers, trajectory or task.", show_default="task")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
-EngineOption = Annotated[str, typer.Option(help="What runs the graphs: onnxruntime.")]
-DeviceOption = Annotated[str, typer.Option(help="Where they run: cpu.")]
+EngineOption = Annotated[str, typer.Option(help="What runs the graphs: onnxruntime, tensorrt or tensorrt-rtx.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where they run: cpu or cuda.", show_default="cpu; with a TensorRT, cuda")
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads within an operator; 0: all cores.")]
 SystemOption = Annotated[str, typer.Option(help="How to decode; 'dllm-edge systems' lists them.")]
 SystemsOption = Annotated[str, typer.Option(help="Systems, separated by commas; 'dllm-edge systems' lists them.")]
