@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ...graphs.errors import DllmEdgeError
 from ...runtime.bundle import Bundle, remember, sha256_of
@@ -14,12 +13,13 @@ from ...runtime.engines.engine_folder import EngineFolder, check_engine, engine_
 from ...runtime.engines.fingerprint import FINGERPRINT, Fingerprint, Flags, fingerprint_of, read_fingerprint, write_fingerprint
 from ...runtime.engines.tensorrt_library import Library
 from ...runtime.manifest import FileRecord, GraphFile
-from ...runtime.profiles import Shapes, Workload
+from ...runtime.profiles import Workload
 from ..staging import Kind, staged
-from .network import attention_is_decomposed, parse_graph
-from .options import BuildOptions, add_profiles, configuration, flavours_to_build
-from .progress import Progress, monitored
-from .timing_cache import TIMING_CACHE, load_timings, save_timings
+from .compilation import Compilation, compile_graph
+from .network import attention_is_decomposed
+from .options import BuildOptions, flavours_to_build
+from .progress import Progress
+from .timing_cache import TIMING_CACHE
 
 ENGINE = Kind("engine", "build", FINGERPRINT)
 # Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
@@ -32,16 +32,6 @@ class Built:
 
     engine: EngineFolder
     fresh: bool
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """What one graph of a bundle is compiled with."""
-
-    bundle: Bundle
-    library: Library
-    targets: tuple[str, ...]
-    options: BuildOptions
 
 
 def build_engine(
@@ -70,7 +60,7 @@ def build_engine(
         timings = place / TIMING_CACHE
         for name, graph in graphs.items():
             tell = partial(progress or _tell_nobody, name)
-            _compile(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
+            compile_graph(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
             timings = folder / TIMING_CACHE
         plans = {plan_file(name): _record(folder / plan_file(name)) for name in graphs}
         fingerprint = replace(fingerprint, plans=plans)
@@ -105,37 +95,6 @@ def _standing(bundle: Bundle, place: Path, wanted: Fingerprint) -> EngineFolder 
     except DllmEdgeError:
         return None
     return EngineFolder(place, found)
-
-
-def _compile(
-    compilation: Compilation,
-    name: str,
-    graph: GraphFile,
-    profiles: list[Shapes],
-    plan: Path,
-    timings: Path,
-    tell: Callable[[str, float], None],
-) -> None:
-    """Compile one graph to the file `plan`, with the timings that are in a file, which are kept beside it."""
-    library, file = compilation.library, compilation.bundle.path / graph.file
-    builder = library.module.Builder(library.logger)
-    network = library.create_network(builder)
-    parse_graph(library, network, compilation.bundle, name, graph)
-    config = configuration(library, builder, compilation.targets, compilation.options)
-    add_profiles(builder, config, profiles)
-    load_timings(library, config, timings)
-    with monitored(library, config, tell):
-        built = builder.build_serialized_network(network, config)
-    if built is None or built.nbytes == 0:
-        raise DllmEdgeError(f"{file}: {library.title} could not build it: {library.last_error() or 'it does not say why'}")
-    _write_plan(plan, built)
-    save_timings(library, config, plan.with_name(TIMING_CACHE))
-
-
-def _write_plan(file: Path, built: Any) -> None:
-    # Straight from the builder's memory: an engine of 8B parameters is not held twice.
-    with file.open("wb") as stream:
-        stream.write(memoryview(built))
 
 
 def _record(plan: Path) -> FileRecord:

@@ -54,11 +54,14 @@ def configuration(library: Library, builder: Any, targets: tuple[str, ...], opti
     return config
 
 
-def add_profiles(builder: Any, config: Any, profiles: list[Shapes]) -> None:
+def add_profiles(builder: Any, config: Any, profiles: list[Shapes]) -> list[Any]:
     """One optimisation profile for each, of exactly these shapes."""
+    added = []
     for shapes in profiles:
         profile = builder.create_optimization_profile()
         for name, shape in shapes.items():
             profile.set_shape(name, shape, shape, shape)
         if config.add_optimization_profile(profile) < 0:
             raise DllmEdgeError(f"a profile is not valid ({shapes}): give other lengths")
+        added.append(profile)
+    return added
