@@ -8,7 +8,7 @@ from typing import Literal
 from .decode import Decode, Steps, steps_of
 from .devices import GB
 from .memory import activations, new_rows, peak_cache, steady_cache
-from .subject import Precision, Subject, float32_weights, stored_weights
+from .subject import Precision, Subject, cpu_weights, embedding_bytes, folded_weights, stored_weights
 from .target import Target
 
 Phase = Literal["build", "load", "run"]
@@ -19,9 +19,9 @@ Phase = Literal["build", "load", "run"]
 BUILD_FACTOR, BUILD_BASE = 3.4, 0.6 * GB
 # In the same builds, of two and of six profiles, a plan was 14 to 18 MB a profile larger than its weights.
 PROFILE_BYTES = 18_000_000
-# While ONNX Runtime 1.31 folds the casts of a bundle that is not float32, over its weights in float32: 2.0 and 2.3 measured
-# with 0.65 and 1.9 GB of them. Of float32 bundles: 1.1.
-FOLDING, LOADING = 2.3, 1.1
+# ONNX Runtime 1.31's CPU provider while it loads a bundle: of what it casts to float32, 2.4 and 2.6 times the result, measured
+# with 0.54 and 1.7 GB; of the rest 1.2 to 1.5 times; of an embedding, which is mapped, nothing.
+FOLDING, LOADING = 2.6, 1.3
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
     compute, steps = target.compute(precision.dtype), steps_of(config, decode)
     stored = stored_weights(config, precision)
     kernels = PROFILE_BYTES * len(steps.profiles) if target.engine == "tensorrt" else 0
-    weights = float32_weights(config) if target.cpu else stored + kernels
+    weights = cpu_weights(config, precision) if target.cpu else stored + kernels
     return Estimate(
         precision=precision,
         decode=decode,
@@ -79,27 +79,26 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
         activations=_activations(subject, steps, target),
         runtime=target.runtime,
         build=int(BUILD_BASE + BUILD_FACTOR * stored) if target.engine == "tensorrt" else 0,
-        load=_load(stored, weights, precision, target),
+        load=target.runtime + (_cpu_load(subject, weights) if target.cpu else weights),
         limit=target.limit,
         build_limit=target.limit + target.swap if target.shared else None,
     )
 
 
 def _activations(subject: Subject, steps: Steps, target: Target) -> int:
-    """Of the step that takes most; a refresh's keys and values lie in a cache, other steps' are beside it."""
-    compute = target.compute(subject.precision.dtype)
+    """Of the step that takes most, with its new keys and values; a refresh's lie in a cache."""
+    config, compute = subject.config, target.compute(subject.precision.dtype)
     scores = target.scores(compute)
-    sizes = [activations(subject.config, compute, steps.full, scores)]
-    if steps.block is None or steps.staged:
-        sizes[0] += new_rows(subject.config, compute, steps.full)
-    if steps.block is not None:
-        sizes.append(activations(subject.config, compute, steps.block, scores) + new_rows(subject.config, compute, steps.block))
+    # TensorRT writes what nobody asked for over the last layer's.
+    shared = config.layers if target.engine == "tensorrt" else 1
+    unbound = [steps.full] if steps.block is None or steps.staged else []
+    unbound += [] if steps.block is None else [steps.block]
+    sizes = [activations(config, compute, steps.full, scores)]
+    sizes += [activations(config, compute, step, scores) + new_rows(config, compute, step) // shared for step in unbound]
     return max(sizes)
 
 
-def _load(stored: int, weights: int, precision: Precision, target: Target) -> int:
-    """Peak while an engine is opened: folding on a CPU; in shared memory the plan's file beside the weights."""
-    if target.cpu:
-        plain = precision.dtype == "float32" and not precision.formats.quantised
-        return target.runtime + int(weights * (LOADING if plain else FOLDING))
-    return target.runtime + weights + (weights if target.shared and target.engine == "tensorrt" else 0)
+def _cpu_load(subject: Subject, weights: int) -> int:
+    folded = folded_weights(subject.config, subject.precision)
+    mapped = 0 if subject.config.tie_embeddings else embedding_bytes(subject.config, Precision("float32"))
+    return int(FOLDING * folded + LOADING * (weights - folded - mapped))

@@ -59,8 +59,11 @@ def remedies(situation: Situation) -> list[Remedy]:
     """The mildest variant of each kind of change that fits alone; else as few kinds together as fit; else none."""
     if situation.target.limit <= 0:
         return []
-    single = [_settled([], situation), *(_together(situation, [change]) for change in CHANGES)]
-    return [found for found in single if found] or _fewest(situation)
+    swap = _settled([], situation)
+    single = [found for change in CHANGES if (found := _together(situation, [change]))]
+    if swap:
+        single = [swap, *(found for found in single if SWAP not in found.change)]
+    return single or _fewest(situation)
 
 
 def _fewest(situation: Situation) -> list[Remedy]:

@@ -68,8 +68,8 @@ def speed(config: ModelConfig, found: Estimate, target: Target) -> Speed | None:
 def _step(config: ModelConfig, found: Estimate, target: Target, profile: Profile, queries: float) -> StepTime:
     compute, device = target.compute(found.precision.dtype), target.device
     assert device.bandwidth is not None
-    # On a CPU the weights lie unpacked in float32.
-    weights = read_weights(config, Precision("float32") if target.cpu else found.precision)
+    # On a CPU plain weights lie in float32.
+    weights = read_weights(config, Precision("float32", found.precision.formats) if target.cpu else found.precision)
     read = weights + profile.batch * cache_bytes(config, compute, profile.capacity)
     return StepTime(read / device.bandwidth, None if device.flops is None else _flops(config, profile, queries) / device.flops)
 

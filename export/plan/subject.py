@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from ...graphs.config import ModelConfig
 from ...graphs.contract import ITEM_SIZES, DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.families import default_dtype, family_of
-from ...graphs.weight_formats import WeightFormats, stored_bytes, weight_bytes
+from ...graphs.weight_formats import EMBEDDING, WeightFormats, stored_bytes, weight_bytes
 from ...runtime.manifest import MANIFEST, read_manifest
 from ..json_file import read_object
 
@@ -44,7 +45,7 @@ class Subject:
         """From a bundle, or from a folder that holds a Hugging Face `config.json`."""
         if (folder / MANIFEST).is_file():
             manifest = read_manifest(folder)
-            return cls(folder, manifest.config, Precision(manifest.stored, getattr(manifest, "formats", WeightFormats())))
+            return cls(folder, manifest.config, Precision(manifest.stored, manifest.weights))
         if not folder.is_dir():
             raise DllmEdgeError(f"{folder}: there is no such folder: give a bundle, or a folder that holds a config.json")
         data = read_object(folder / "config.json")
@@ -70,11 +71,23 @@ def read_weights(config: ModelConfig, precision: Precision) -> int:
     """Bytes of weights that one step reads: all, but of an embedding that is not the LM head, too, only a few rows."""
     whole = stored_weights(config, precision)
     head_is_embedding = config.tie_embeddings and precision.formats.head == precision.formats.embedding
-    return whole if head_is_embedding else whole - _embedding(config, precision)
+    return whole if head_is_embedding else whole - embedding_bytes(config, precision)
 
 
-def float32_weights(config: ModelConfig) -> int:
-    return weight_bytes(config, "float32")
+def cpu_weights(config: ModelConfig, precision: Precision) -> int:
+    """Bytes of all weights as ONNX Runtime's CPU provider computes with them: plain ones in float32, integers as they are."""
+    return weight_bytes(config, "float32", precision.formats)
+
+
+def folded_weights(config: ModelConfig, precision: Precision) -> int:
+    """Bytes in float32 of what it casts while it loads a bundle: plain weights of another type, without the embedding."""
+    if precision.dtype == "float32":
+        return 0
+    formats = precision.formats
+    plain = {name: shape for name, shape in formats.shapes(config).items() if not formats.of(name, shape).quantised}
+    if not config.tie_embeddings:
+        plain.pop(EMBEDDING, None)
+    return sum(prod(shape) for shape in plain.values()) * ITEM_SIZES["float32"]
 
 
 def parameters(config: ModelConfig) -> int:
@@ -82,8 +95,8 @@ def parameters(config: ModelConfig) -> int:
     matrices = (
         2 * config.vocab_size * config.hidden_size if not config.tie_embeddings else config.vocab_size * config.hidden_size
     )
-    return float32_weights(config) // ITEM_SIZES["float32"] - matrices
+    return weight_bytes(config, "float32") // ITEM_SIZES["float32"] - matrices
 
 
-def _embedding(config: ModelConfig, precision: Precision) -> int:
+def embedding_bytes(config: ModelConfig, precision: Precision) -> int:
     return stored_bytes((config.vocab_size, config.hidden_size), precision.dtype, precision.formats.embedding)

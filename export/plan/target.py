@@ -43,7 +43,7 @@ class Target:
 
     @property
     def shared(self) -> bool:
-        """Whether host and device have the same memory, so that builds and copies of files take from it."""
+        """Whether host and device have the same memory, so that builds take from it."""
         return self.device.kind != "gpu"
 
     def compute(self, stored: DType) -> DType:

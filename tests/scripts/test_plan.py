@@ -49,7 +49,7 @@ def test_what_does_not_fit_ends_with_3_and_says_what_would(command: Command, lla
     (row,) = parsed(out)["plans"]
     assert code == 3
     assert row["fits"] is False
-    assert set(row["missing_bytes"]) == {"build", "load"}
+    assert set(row["missing_bytes"]) == {"build"}
     assert row["remedies"]
 
 

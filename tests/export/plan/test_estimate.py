@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,12 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.scripts.benchmarks import decode_once
 
-from .models import subject
+from .models import llada_8b, subject
 
 HOST = Device("described", "host", 64 * GB, None)
 CARD, ORIN = find_device("l4"), find_device("agx-orin-32gb")
 DUAL = Decode("fast-dllm-dual", 1024)
+INT8 = WeightFormats(linear=WeightFormat("int8", 64))
 
 
 def on(device: Device, engine: str = "tensorrt", flavour: str | None = None, **changes: int) -> Target:
@@ -80,25 +82,45 @@ def test_a_cpu_holds_float32_and_folds_it_while_loading() -> None:
     found = estimate(subject(), DUAL, on(HOST, "onnxruntime"))
     assert found.weights == 2 * found.stored
     assert found.peak_cache == 2 * estimate(subject(), DUAL, on(CARD)).peak_cache
-    assert 2 * found.weights < found.load < 2.5 * found.weights
+    assert 2 * found.weights < found.load < 2.7 * found.weights
     assert found.build == 0
     plain = estimate(subject(dtype="float32"), DUAL, on(HOST, "onnxruntime"))
-    assert plain.weights < plain.load < 1.2 * plain.weights
+    assert plain.weights < plain.load < 1.3 * plain.weights
 
 
-def test_shared_memory_holds_builds_and_copies_too() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "precision", "after", "peak"),
+    [
+        ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16"), 616_087_552, 1_344_598_016),
+        ((24, 896, 14, 2, 4864, 65536), Precision("bfloat16"), 1_742_782_464, 4_398_424_064),
+        ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16", INT8), 307_621_888, 473_288_704),
+    ],
+)
+def test_loading_on_a_cpu_takes_what_was_measured(
+    parameters: tuple[int, ...], precision: Precision, after: int, peak: int
+) -> None:
+    """ONNX Runtime 1.31.1; what the embedding's mapped file takes is not in the resident memory after loading."""
+    names = ("layers", "hidden_size", "heads", "kv_heads", "intermediate_size", "vocab_size")
+    sizes: dict[str, Any] = dict(zip(names, parameters, strict=True))
+    config = replace(llada_8b(), head_dim=64, mask_token_id=1, eos_token_ids=(2,), **sizes)
+    found = estimate(replace(subject(config), precision=precision), Decode("vanilla", 256), on(HOST, "onnxruntime"))
+    mapped = config.vocab_size * config.hidden_size * 4
+    assert found.weights - mapped + found.runtime == pytest.approx(after, rel=0.1)
+    assert found.load == pytest.approx(peak, rel=0.25)
+
+
+def test_shared_memory_holds_builds_too() -> None:
     card, orin = estimate(subject(), DUAL, on(CARD, flavour="portable")), estimate(subject(), DUAL, on(ORIN))
-    assert card.run == orin.run
-    assert card.build == orin.build > 3 * card.stored
+    assert (card.run, card.load, card.build) == (orin.run, orin.load, orin.build)
+    assert card.build > 3 * card.stored
     assert card.build_limit is None
-    assert orin.load > card.load + card.stored
-    assert (set(card.over), set(orin.over)) == (set(), {"build", "load"})
+    assert (set(card.over), set(orin.over)) == (set(), {"build"})
     assert orin.over["build"] == orin.build - orin.limit
 
 
 def test_swap_is_for_builds_alone() -> None:
-    found = estimate(subject(), DUAL, on(ORIN, swap=100 * GB))
-    assert set(found.over) == {"load"}
+    assert estimate(subject(), DUAL, on(ORIN, swap=30 * GB)).fits
+    assert set(estimate(subject(dtype="float32"), DUAL, on(ORIN, swap=100 * GB)).over) == {"load", "run"}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +137,8 @@ def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour:
     with_scores = estimate(subject(dtype=dtype), decode, target).activations
     scores = 32 * 2048 * 2048 * 4
     profile = steps_of(subject().config, decode).full
-    without = activations(subject().config, dtype, profile, 0) + new_rows(subject().config, dtype, profile)
+    rows = new_rows(subject().config, dtype, profile) // (32 if engine == "tensorrt" else 1)
+    without = activations(subject().config, dtype, profile, 0) + rows
     assert with_scores >= without
     # The feed-forward part, which they are not beside, takes some of their place.
     assert with_scores - without == pytest.approx(arrays * scores, abs=0.4 * scores)
@@ -125,7 +148,7 @@ def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour:
 def test_keys_and_values_that_no_cache_takes_count(system: str) -> None:
     found = estimate(subject(), Decode(system, 2048), on(CARD))
     whole = activations(subject().config, "bfloat16", found.steps.full, 0)
-    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288)
+    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288 // 32)
 
 
 def test_what_a_plan_may_fill() -> None:
