@@ -20,6 +20,9 @@ from .request import Committed, Finished, Request, Sequence
 from .steps import Answer, CacheOperation, Saliency, Select, Step, Store
 from .trace import StepTrace
 
+Group = tuple[list[Sequence], Profile]
+"""Sequences that share a step, and the sizes of one of them."""
+
 PATIENCE = 4
 """Ticks after which the group that has waited longest goes before larger ones."""
 
@@ -45,8 +48,8 @@ class Driver:
                     active.append(pools.admit(waiting.popleft()))
                 for sequence in active:
                     yield from self._refresh(sequence)
-                if group := self._group(active):
-                    yield from self._run(group)
+                if groups := self._groups(active):
+                    yield from self._run(*_most_urgent(groups, active))
                 for sequence in [sequence for sequence in active if sequence.over]:
                     active.remove(sequence)
                     pools.release(sequence)
@@ -64,38 +67,35 @@ class Driver:
             cache = self.engine.allocate(1, sequence.width, bound=True, read=False)
             sequence.staging = Lanes(cache, 0, 1)
             self.peak_cache_bytes = max(self.peak_cache_bytes, self.steady_cache_bytes + cache.nbytes)
-        yield from self._run([sequence], bind=sequence.staging or sequence.lane)
+        bind = sequence.staging or sequence.lane
+        assert bind is not None
+        # Rows beyond the canvas fill slots that nobody sees.
+        yield from self._run([sequence], replace(self._sizes(sequence), queries=bind.cache.capacity), bind)
         sequence.staging = None
 
-    def _group(self, active: list[Sequence]) -> list[Sequence]:
-        """The sequences of the next batched step: neighbours in one cache, or any without a cache."""
-        groups: dict[tuple[object, ...], list[Sequence]] = {}
+    def _groups(self, active: list[Sequence]) -> list[Group]:
+        """The sequences that could share a step: neighbours in one cache, or any without a cache; and the sizes of one."""
+        groups: dict[tuple[Profile, int, bool], list[Sequence]] = {}
         for sequence in active:
             step = sequence.pending
             if isinstance(step, Step) and step.kind != "refresh" and not sequence.over:
                 sizes = self._sizes(sequence)
                 place = id(sequence.lane.cache) if sizes.capacity and sequence.lane else 0
                 groups.setdefault((sizes, place, step.keep_rows), []).append(sequence)
-        if not groups:
-            return []
-        group = max(groups.values(), key=_urgency)
-        for sequence in active:
-            sequence.waited = 0 if sequence in group else sequence.waited + 1
-        return group
+        return [(group, sizes) for (sizes, _, _), group in groups.items()]
 
     def _sizes(self, sequence: Sequence) -> Profile:
         """The sizes at which the engine runs the pending step, but an empty cache stays empty."""
         wanted = sequence.profile()
-        return replace(self.engine.profile(wanted), capacity=wanted.capacity)
+        sizes = self.engine.profile(wanted)
+        return sizes if sizes.capacity == wanted.capacity else replace(sizes, capacity=wanted.capacity)
 
-    def _run(self, group: list[Sequence], bind: Lanes | None = None) -> Iterator[Committed]:
+    def _run(self, group: list[Sequence], sizes: Profile, bind: Lanes | None = None) -> Iterator[Committed]:
         """One forward for the group, their answers, and the cache operations that they then ask for."""
-        sizes = self._sizes(group[0])
-        if bind:  # rows beyond the canvas fill slots that nobody sees
-            sizes = replace(sizes, queries=bind.cache.capacity)
         cached = group[0].lane.cache if sizes.capacity and group[0].lane else None
         lanes = [sequence.lane.first for sequence in group if sequence.lane] if cached else list(range(len(group)))
-        profile = self.engine.profile(replace(sizes, batch=max(lanes) - min(lanes) + 1))
+        count = max(lanes) - min(lanes) + 1
+        profile = self.engine.profile(sizes if count == sizes.batch else replace(sizes, batch=count))
         # An engine may run more lanes than are wanted, and all of them must be there.
         first = min(min(lanes), cached.batch - profile.batch) if cached else 0
         cache = Lanes(cached, first, profile.batch) if cached else None
@@ -159,6 +159,14 @@ class Driver:
             sequence.engine_seconds,
             sequence.trace,
         )
+
+
+def _most_urgent(groups: list[Group], active: list[Sequence]) -> Group:
+    """The group whose turn it is; all others have waited for it."""
+    chosen = max(groups, key=lambda group: _urgency(group[0]))
+    for sequence in active:
+        sequence.waited = 0 if sequence in chosen[0] else sequence.waited + 1
+    return chosen
 
 
 def _urgency(group: list[Sequence]) -> tuple[int, int]:

@@ -76,7 +76,7 @@ class FixedSizes:
 
     def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
         profiles = self.workload.profiles
-        readable = {profile.capacity for profile in profiles if profile.capacity > 1}
+        readable = {profile.capacity for profile in profiles}
         bindable = {profile.queries for profile in profiles if profile.capacity == 1 and profile.batch == 1}
         usable = readable & bindable if bound and read else bindable if bound else readable
         slots = min((size for size in usable if size >= capacity), default=None)
