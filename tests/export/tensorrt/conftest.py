@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -31,15 +32,13 @@ def step_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str,
         with pytest.MonkeyPatch.context() as patch:
             # No twin that computes in float32: it takes as long again to export.
             patch.setattr(export, "FLOAT32", dtype)
-            quantised = {} if weights == dtype else {"weights": weights}
-            return export.export_bundle(place / "checkpoint", place / "bundle", flavour=flavour, dtype=dtype, **quantised)
+            stored = "plain" if weights == dtype else weights
+            return export.export_bundle(place / "checkpoint", place / "bundle", flavour=flavour, dtype=dtype, weights=stored)
 
     return write
 
 
 @pytest.fixture
-def tiny(tiny_bundle: Callable[..., Path], tmp_path: Path) -> Bundle:
-    """A bundle of its own: weights are linked, the rest copied."""
-    import shutil
-
-    return Bundle.open(shutil.copytree(tiny_bundle("llada"), tmp_path / "bundle"))
+def bundle(tiny_bundle: Callable[..., Path], tmp_path: Path) -> Bundle:
+    """A bundle of the test's own, in float32 and both flavours."""
+    return Bundle.open(shutil.copytree(tiny_bundle("llada"), tmp_path / "llada.bundle"))

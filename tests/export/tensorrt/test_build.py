@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+
+from dllm_edge.export.tensorrt.build import Built, build_engine
+from dllm_edge.export.tensorrt.options import BuildOptions
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.engines.engine_folder import EngineFolder, find_engine
+from dllm_edge.runtime.engines.fingerprint import read_fingerprint
+from dllm_edge.runtime.engines.tensorrt_library import Library
+from dllm_edge.runtime.profiles import Workload
+
+SMALL = Workload((Profile(1, 4, 8, 4),))
+OTHER = Workload((Profile(1, 4, 8, 4), Profile(1, 8, 1, 4)), (8,), ((8, 4),))
+
+
+@pytest.fixture
+def build(bundle: Bundle, rtx: Library) -> Callable[..., Built]:
+    """Build the bundle's engine for sm86; `workload`, `prove`, and `BuildOptions`' fields by name."""
+
+    def build(workload: Workload = SMALL, prove: Any = None, targets: tuple[str, ...] = ("sm86",), **options: Any) -> Built:
+        return build_engine(bundle, rtx, targets, workload, BuildOptions(**options), prove=prove)
+
+    return build
+
+
+def entries(bundle: Bundle) -> list[str]:
+    return sorted(os.listdir(bundle.path / "engines"))
+
+
+def test_an_engine_is_found_where_it_was_built(build: Callable[..., Built], bundle: Bundle, rtx: Library) -> None:
+    built = build(OTHER, targets=("sm86", "sm120"))
+    assert built.fresh
+    for target in ("sm86", "sm120"):
+        found = find_engine(bundle, "tensorrt-rtx", rtx.version, target)
+        assert found == built.engine
+        assert found.fingerprint.workload == OTHER
+        assert all(found.plan(name).stat().st_size > 0 for name in ("step", "saliency", "select"))
+    assert entries(bundle) == [f"tensorrt-rtx-{rtx.version}-sm86+sm120"]
+    assert Bundle.open(bundle.path, verify=True) == bundle
+
+
+def test_a_second_build_of_the_same_does_nothing(build: Callable[..., Built]) -> None:
+    first = build()
+    before = first.engine.plan("step").stat()
+    second = build()
+    assert not second.fresh
+    assert second.engine == first.engine
+    assert second.engine.plan("step").stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"workload": OTHER}, {"flavour": "portable"}, {"optimization_level": 1}, {"workspace": 1 << 26}],
+)
+def test_another_build_replaces_it(build: Callable[..., Built], bundle: Bundle, change: dict[str, Any]) -> None:
+    first = build()
+    second = build(**change)
+    assert second.fresh
+    assert second.engine.path == first.engine.path
+    assert read_fingerprint(first.engine.path) == second.engine.fingerprint != first.engine.fingerprint
+    assert len(entries(bundle)) == 1
+
+
+def test_a_damaged_engine_is_built_again(build: Callable[..., Built]) -> None:
+    build().engine.plan("step").write_bytes(b"damaged")
+    again = build()
+    assert again.fresh
+    assert again.engine.plan("step").stat().st_size == again.engine.fingerprint.plans["step.plan"].size
+
+
+def test_engines_for_other_gpus_stand_side_by_side(build: Callable[..., Built], bundle: Bundle, rtx: Library) -> None:
+    for target in ("sm80", "sm89"):
+        build(targets=(target,))
+    assert entries(bundle) == [f"tensorrt-rtx-{rtx.version}-{target}" for target in ("sm80", "sm89")]
+
+
+def test_an_engine_that_does_not_run_never_stands(build: Callable[..., Built], bundle: Bundle) -> None:
+    def refuse(engine: EngineFolder) -> None:
+        assert engine.plan("step").stat().st_size == engine.fingerprint.plans["step.plan"].size
+        raise DllmEdgeError("it does not run")
+
+    first = build()
+    with pytest.raises(DllmEdgeError, match="it does not run"):
+        build(OTHER, prove=refuse)
+    assert entries(bundle) == [first.engine.path.name]
+    assert read_fingerprint(first.engine.path) == first.engine.fingerprint
+
+
+def test_flavours(bundle: Bundle, rtx: Library) -> None:
+    with pytest.raises(DllmEdgeError, match="does not take the flavour 'dense': choose fused or portable"):
+        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(flavour="dense"))
+    old = replace(rtx, name="tensorrt", version="10.3.0")
+    with pytest.raises(DllmEdgeError, match=r"TensorRT 10\.3\.0 does not take the flavour 'fused': choose portable"):
+        build_engine(bundle, old, ("sm87",), SMALL, BuildOptions(flavour="fused"))
+    with pytest.raises(DllmEdgeError, match="needs a step graph that is fused or portable in float16"):
+        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(compute="float16"))
+
+
+def edited(bundle: Bundle, file: str, edit: Callable[[onnx.ModelProto], object]) -> Bundle:
+    """The bundle as opened before its graph was edited."""
+    model = onnx.load(str(bundle.path / file), load_external_data=False)
+    edit(model)
+    (bundle.path / file).write_bytes(model.SerializeToString())
+    return bundle
+
+
+def foreign_operator(model: onnx.ModelProto) -> None:
+    next(node for node in model.graph.node if node.op_type == "Sigmoid").op_type = "Bernoulli"
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    name = model.graph.output[3].name
+    next(node for node in model.graph.node if name in node.output).output[0] = "surprise"
+    model.graph.output[3].name = "surprise"
+
+
+def shift_weights(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "weights/other.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("edit", "flavour", "message"),
+    [
+        (
+            foreign_operator,
+            "fused",
+            r"does not take Bernoulli \(node .*\): .*: build the portable flavour with --flavour portable",
+        ),
+        (foreign_operator, "portable", r"does not take Bernoulli \(node .*\): .*: upgrade tensorrt-rtx, or report it"),
+        (
+            rename_output,
+            "fused",
+            r"another network of it, with other outputs \(entropy, surprise\): the file step.onnx is damaged",
+        ),
+        (shift_weights, "fused", "step.onnx: TensorRT-RTX"),
+    ],
+)
+def test_a_graph_that_is_not_taken(
+    bundle: Bundle, rtx: Library, edit: Callable[[onnx.ModelProto], object], flavour: str, message: str
+) -> None:
+    file = "step.onnx" if flavour == "fused" else "step.portable.onnx"
+    with pytest.raises(DllmEdgeError, match=message) as raised:
+        build_engine(edited(bundle, file, edit), rtx, ("sm86",), SMALL, BuildOptions(flavour=flavour))
+    assert "\n" not in str(raised.value)
+    assert entries(bundle) == []
+
+
+def test_profiles_that_do_not_fit_the_graph(bundle: Bundle, rtx: Library) -> None:
+    def fix_queries(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 16
+
+    with pytest.raises(DllmEdgeError, match=r"whose input input_ids is INT64 \[-1, 16\] and should be INT64 \[-1, -1\]"):
+        build_engine(edited(bundle, "step.onnx", fix_queries), rtx, ("sm86",), SMALL, BuildOptions())
+
+
+def test_a_builder_that_gives_nothing(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(rtx.module.Builder):  # type: ignore[misc, name-defined]
+        def build_serialized_network(self, *_: Any) -> None:
+            rtx.logger.log(SimpleNamespace(name="ERROR"), "out of\nmemory")
+
+    broken = replace(rtx, module=SimpleNamespace(**{**vars(rtx.module), "Builder": Failing}))
+    vars(broken)["logger"] = rtx.logger
+    with pytest.raises(DllmEdgeError, match=r"step.onnx: TensorRT-RTX .* could not build it: out of memory"):
+        build_engine(bundle, broken, ("sm86",), SMALL, BuildOptions())
+    assert entries(bundle) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_bundle_that_cannot_be_written(build: Callable[..., Built], bundle: Bundle) -> None:
+    bundle.path.chmod(0o555)
+    with pytest.raises(DllmEdgeError, match="make the bundle's folder writable"):
+        build()
+    bundle.path.chmod(0o755)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from dllm_edge.export.tensorrt.build import build_engine
+from dllm_edge.export.tensorrt.options import BuildOptions
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.engines.tensorrt_library import find_library
+from dllm_edge.runtime.profiles import Workload
+
+def tell(graph, phase, share):
+    if share > 0.05:
+        os.kill(os.getpid(), signal.{signal})
+
+try:
+    workload = Workload((Profile(1, 4, 8, 4),))
+    build_engine(Bundle.open(Path(sys.argv[1])), find_library("tensorrt-rtx"), ("sm89",), workload, BuildOptions(), tell)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 0), ("SIGKILL", -signal.SIGKILL)])
+def test_an_interrupted_build_leaves_nothing_that_opens(
+    build: Callable[..., Built], bundle: Bundle, name: str, code: int, rtx: Library
+) -> None:
+    script = textwrap.dedent(INTERRUPTED).replace("{signal}", name)
+    done = subprocess.run([sys.executable, "-c", script, str(bundle.path)], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.strip() == ("interrupted" if name == "SIGINT" else "")
+    with pytest.raises(DllmEdgeError, match="there is no engine for TensorRT-RTX"):
+        find_engine(bundle, "tensorrt-rtx", rtx.version, "sm89")
+    assert build(targets=("sm89",)).fresh
+    assert entries(bundle) == [f"tensorrt-rtx-{rtx.version}-sm89"]
+
+
+WITHOUT_EXPORT = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "onnx", "onnx_ir", "onnxscript", "transformers"}:
+            raise ImportError(f"{name} is not to be imported")
+sys.meta_path.insert(0, Refuse())
+from dllm_edge.scripts.cli import main
+options = "--runtime tensorrt-rtx --target sm86 --context 32 --gen-length 16 --set block_length=8"
+main(["build", sys.argv[1], *options.split()])
+"""
+
+
+def test_the_command_needs_neither_torch_nor_onnx(bundle: Bundle, rtx: Library, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_EXPORT, str(bundle.path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert entries(bundle) == [f"tensorrt-rtx-{rtx.version}-sm86"]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dllm_edge.export.tensorrt.options import BuildOptions, configuration, flavours_to_build
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.engines.tensorrt_library import Library
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"optimization_level": 6}, "optimization level 6: choose one from 0"),
+        ({"optimization_level": -1}, "optimization level -1"),
+        ({"workspace": 0}, "workspace of 0 bytes"),
+    ],
+)
+def test_options_out_of_range(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(DllmEdgeError, match=message):
+        BuildOptions(**fields)
+
+
+def test_the_best_flavour_that_is_taken(rtx: Library) -> None:
+    assert flavours_to_build(rtx, BuildOptions()) == ("fused", "portable")
+    assert flavours_to_build(rtx, BuildOptions(flavour="portable")) == ("portable",)
+    assert flavours_to_build(Library("tensorrt", "10.3.0", None), BuildOptions()) == ("portable",)
+
+
+def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
+    trt = rtx.module
+    builder = trt.Builder(rtx.logger)
+    before = builder.create_builder_config()
+    config = configuration(rtx, builder, ("sm86", "sm120"), BuildOptions(optimization_level=1, workspace=1 << 26))
+    assert config.builder_optimization_level == 1
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 1 << 26
+    chosen = [config.get_compute_capability(place) for place in range(config.num_compute_capabilities)]
+    assert chosen == [trt.ComputeCapability.SM86, trt.ComputeCapability.SM120]
+    assert config.flags == before.flags  # precision is in the graph's types alone
+    unlimited = configuration(rtx, builder, ("sm86",), BuildOptions())
+    assert unlimited.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == before.get_memory_pool_limit(
+        trt.MemoryPoolType.WORKSPACE
+    )

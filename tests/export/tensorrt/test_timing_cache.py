@@ -1,0 +1,58 @@
+"""On a configuration made up for it: TensorRT-RTX, the one that is here, times nothing and keeps no cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, load_timings, save_timings
+from dllm_edge.runtime.engines.tensorrt_library import Library
+
+MODULE: Any = SimpleNamespace(ILogger=type("ILogger", (), {}))
+TENSORRT, RTX = Library("tensorrt", "10.3.0", MODULE), Library("tensorrt-rtx", "1.7.1", MODULE)
+
+
+class Config:
+    """Takes caches that begin with the version they were made by."""
+
+    cache: bytes | None = None
+
+    def create_timing_cache(self, content: bytes) -> bytes:
+        return content
+
+    def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        if cache and not cache.startswith(b"10.3.0"):
+            return False
+        self.cache = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        return SimpleNamespace(serialize=lambda: b"10.3.0 new timings")
+
+
+def loaded(library: Library, file: Path) -> bytes | None:
+    config = Config()
+    load_timings(library, config, file)
+    return config.cache
+
+
+def test_timings_are_kept_and_found(tmp_path: Path) -> None:
+    file = tmp_path / TIMING_CACHE
+    assert loaded(TENSORRT, file) == b""
+    save_timings(TENSORRT, Config(), file)
+    assert loaded(TENSORRT, file) == b"10.3.0 new timings"
+
+
+def test_timings_of_another_version_are_dropped(tmp_path: Path) -> None:
+    file = tmp_path / TIMING_CACHE
+    file.write_bytes(b"10.16.1 timings")
+    assert loaded(TENSORRT, file) == b""
+
+
+def test_rtx_keeps_none(tmp_path: Path) -> None:
+    file = tmp_path / TIMING_CACHE
+    save_timings(RTX, Config(), file)
+    assert not file.exists()
+    assert loaded(RTX, file) is None
