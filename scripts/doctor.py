@@ -5,41 +5,61 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
+from ..runtime.engines.tensorrt_library import find_library
 from .bundles import CHECKPOINT
+from .checks import Check, installed
+from .gpu_checks import gpu_checks
+from .hardware import probe
 from .output import print_json, screen, size
 
 RUNTIME = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja2", "ml_dtypes", "rich", "typer")
 EXPORT = ("torch", "onnx", "onnxscript")
 
 
-@dataclass(frozen=True)
-class Check:
-    """`required`: without it nothing runs. `advice` says what to do where `ok` is false."""
-
-    name: str
-    ok: bool
-    required: bool
-    found: str
-    advice: str = ""
+ON_GPU = ("GPU", "driver", "cuda-python")
+ABILITIES: dict[str, tuple[str, ...]] = {
+    "decode on the CPU": ("engine onnxruntime",),
+    "export and validate": EXPORT,
+    "build engines with tensorrt-rtx for GPUs that are elsewhere": ("engine tensorrt-rtx",),
+    "build and run engines with tensorrt": (*ON_GPU, "engine tensorrt"),
+    "run engines with tensorrt-rtx": (*ON_GPU, "engine tensorrt-rtx"),
+    "decode on the GPU with onnxruntime": (*ON_GPU, "engine onnxruntime-cuda"),
+}
+"""What a machine can do, and the checks that it takes."""
 
 
 def diagnose(as_json: bool) -> bool:
     """Print the checks; whether everything that is required is there."""
-    checks = [_python(), *_packages(), _engine(), _demo(), _cache_folder()]
+    hardware = probe()
+    accelerators = gpu_checks(hardware, find_library, installed, _providers())
+    checks = [_python(), *_packages(), _engine(), *accelerators, _demo(), _cache_folder()]
     ok = all(check.ok for check in checks if check.required)
-    about = machine()
+    about, lacking = machine(), lacks(checks)
+    works = [ability for ability in ABILITIES if ability not in lacking]
     if as_json:
-        print_json({"ok": ok, "machine": about, "checks": [asdict(check) for check in checks]})
+        facts = asdict(hardware) | {"jetpack": hardware.jetpack}
+        data = {"ok": ok, "machine": about, "hardware": facts, "checks": [asdict(check) for check in checks]}
+        print_json(data | {"works": works, "lacks": lacking})
         return ok
     screen().print(_table(checks))
     screen().print(", ".join(f"{name} {value}" for name, value in about.items()), style="dim", highlight=False)
+    screen().print(f"works here: {'; '.join(works) or 'nothing yet'}", highlight=False, soft_wrap=True)
+    for ability, missing in lacking.items():
+        screen().print(f"not here: {ability} (lacks {', '.join(missing)})", highlight=False, soft_wrap=True)
     return ok
+
+
+def lacks(checks: Sequence[Check]) -> dict[str, list[str]]:
+    """By ability that this machine has not, the checks that failed."""
+    failed = {check.name for check in checks if not check.ok}
+    found = {ability: [need for need in needs if need in failed] for ability, needs in ABILITIES.items()}
+    return {ability: missing for ability, missing in found.items() if missing}
 
 
 def machine() -> dict[str, str | int]:
@@ -64,10 +84,19 @@ def _packages() -> list[Check]:
 
 def _package(name: str, required: bool) -> Check:
     advice = "pip install dllm-edge" if required else "pip install 'dllm-edge[export]' to export and validate"
+    found = installed(name)
+    if name == "onnxruntime" and found is None:
+        found = installed("onnxruntime-gpu")
+    return Check(name, found is not None, required, found or "not installed", advice)
+
+
+def _providers() -> list[str]:
     try:
-        return Check(name, True, required, version(name), advice)
-    except PackageNotFoundError:
-        return Check(name, False, required, "not installed", advice)
+        import onnxruntime
+
+        return list(onnxruntime.get_available_providers())
+    except (ImportError, AttributeError):
+        return []
 
 
 def _engine() -> Check:
@@ -101,7 +130,7 @@ def _cache_folder() -> Check:
 def _table(checks: list[Check]) -> Table:
     table = Table(title="doctor", title_justify="left")
     for column in ("", "what", "found", "what to do"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for check in checks:
         mark = "[green]ok" if check.ok else "[red]missing" if check.required else "[yellow]absent"
         table.add_row(mark, check.name, check.found, "" if check.ok else check.advice)
