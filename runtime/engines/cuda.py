@@ -72,12 +72,11 @@ class CudaDevice:
     def record(self, work: Launch) -> Launch | None:
         cuda, stream = self.cuda, self.stream
         self._check("cudaStreamBeginCapture", stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        failed = False
         try:
             work()
-        except DllmEdgeError:
+        except Exception:  # whatever it was, the stream has to be given back first
             failed = True
-        else:
-            failed = False
         error, graph = cuda.cudaStreamEndCapture(stream)
         if failed or error != cuda.cudaError_t.cudaSuccess:
             cuda.cudaGetLastError()

@@ -71,7 +71,10 @@ class Device(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a bundle's graphs on a device, in its stream."""
+    """Runs a bundle's graphs on a device, in its stream. `recordable`: its launches only give work to the stream."""
+
+    @property
+    def recordable(self) -> bool: ...
 
     def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int]) -> Launch:
         """A launch of `graph` (`step`, `saliency` or `select`) over tensors at these addresses, the inputs of these shapes.

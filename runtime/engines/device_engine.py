@@ -48,7 +48,7 @@ class DeviceEngine:
         self.pool = MemoryPool(device)
         self.workspaces: Remembered[Profile, _Workspace] = Remembered(REMEMBERED)
         self.mirrors: Remembered[tuple[object, ...], Mirror] = Remembered(REMEMBERED)
-        self.records = True
+        self.records = executor.recordable
         self.kept: Lanes | None = None
 
     def profile(self, wanted: Profile) -> Profile:

@@ -17,6 +17,9 @@ Specs = tuple[list[TensorSpec], list[TensorSpec]]
 class OnnxRuntimeExecutor:
     """Sessions by graph; `place` is where their tensors are (`cpu`, `cuda`)."""
 
+    # A run asks for memory and waits for shapes, which a CUDA graph cannot hold.
+    recordable = False
+
     def __init__(self, sessions: dict[str, onnxruntime.InferenceSession], specs: dict[str, Specs], place: str) -> None:
         self.sessions, self.specs, self.place = sessions, specs, place
         self.options = onnxruntime.RunOptions()

@@ -52,6 +52,8 @@ def _installed(bundle: Bundle) -> str:
 class TensorRTExecutor:
     """An `Executor` over the plans of one engine."""
 
+    recordable = True
+
     def __init__(self, library: Library, folder: EngineFolder, device: CudaDevice, bundle: Bundle) -> None:
         self.library, self.folder, self.device = library, folder, device
         config, compute = bundle.config, folder.fingerprint.compute

@@ -25,6 +25,8 @@ REMEDY = "run 'dllm-edge build BUNDLE'"
 class ProfiledExecutor(OnnxRuntimeExecutor):
     """Runs at the shapes of a workload and refuses all others, as an engine of fixed profiles does."""
 
+    recordable = True
+
     def __init__(self, *given: Any, workload: dict[str, list[Shapes]] | None) -> None:
         super().__init__(*given)
         self.workload, self.prepared = workload, Counter[str]()
