@@ -12,11 +12,15 @@ from importlib.util import find_spec
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ...graphs import contract
 from ...graphs.contract import ITEM_SIZES, TensorSpec
 from ...graphs.errors import DllmEdgeError
+from ..batch import fill_padding
 from ..bundle import Bundle
 from ..profiles import Shapes
+from .base import Lanes
 from .cuda import CudaDevice
 from .device import Launch, Memory
 from .device_engine import DeviceEngine
@@ -33,7 +37,13 @@ def open_tensorrt(bundle: Bundle, runtime: str | None = None, compute: str | Non
     """
     library = find_library(runtime or _installed(bundle))
     device = CudaDevice()
-    folder = find_engine(bundle, library.name, library.version, device.compute_capability, compute)
+    return engine_over(
+        bundle, library, device, find_engine(bundle, library.name, library.version, device.compute_capability, compute)
+    )
+
+
+def engine_over(bundle: Bundle, library: Library, device: CudaDevice, folder: EngineFolder) -> DeviceEngine:
+    """The engine in `folder`, which is known to fit."""
     built = folder.fingerprint
     remedy = (
         f"run 'dllm-edge build {bundle.path} --runtime {library.name}' with the --systems, --context and settings of the decode"
@@ -41,6 +51,23 @@ def open_tensorrt(bundle: Bundle, runtime: str | None = None, compute: str | Non
     executor = TensorRTExecutor(library, folder, device, bundle)
     candidates, sizes = bundle.manifest.candidates, FixedSizes(built.workload, remedy)
     return DeviceEngine(library.name, bundle.config, built.compute, candidates, device, executor, sizes)
+
+
+def try_engine(engine: DeviceEngine) -> None:
+    """Run one step of padding at each profile; raises `DllmEdgeError` where one does not run or gives no numbers."""
+    sizes = engine.sizes
+    assert isinstance(sizes, FixedSizes)
+    for profile in sizes.workload.profiles:
+        inputs = engine.inputs(profile)
+        for row in range(profile.batch):
+            fill_padding(inputs, row, profile)
+        cache = engine.allocate(profile.batch, profile.capacity, bound=False, read=True) if profile.capacity > 1 else None
+        outputs = engine.run(profile, Lanes(cache, 0, profile.batch) if cache else None)
+        if not np.isfinite(outputs.logsumexp).all():
+            raise DllmEdgeError(
+                f"{engine.name}: a step of {profile.queries} tokens over {profile.capacity} slots gives no finite numbers: "
+                "export with --dtype bfloat16, or build with --compute float32"
+            )
 
 
 def _installed(bundle: Bundle) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle import Bundle
 from dllm_edge.runtime.dry_run import derive_workload, rehearse
 from dllm_edge.runtime.engines import tensorrt
+from dllm_edge.runtime.engines.base import Lanes, StepOutputs
 from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from dllm_edge.runtime.engines.tensorrt import open_tensorrt
+from dllm_edge.runtime.engines.sizes import FixedSizes
+from dllm_edge.runtime.engines.tensorrt import open_tensorrt, try_engine
 from dllm_edge.runtime.engines.tensorrt_library import library_of
 from dllm_edge.runtime.systems import SYSTEMS
 
@@ -88,6 +93,26 @@ def test_steps_that_cannot_be_recorded_are_run(bundle: Bundle, library: HostTens
         found = alone(open_tensorrt(bundle), "fast-dllm-prefix", "quota")
     assert same(found, alone(OnnxRuntimeEngine(bundle, threads=1), "fast-dllm-prefix", "quota"))
     assert not cuda.launched
+
+
+def test_a_new_engine_is_tried_at_each_profile(bundle: Bundle, library: HostTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(bundle, ("fast-dllm-prefix",), batch=2)
+    engine = open_tensorrt(bundle)
+    ran: list[Profile] = []
+    run = engine.run
+
+    def noted(profile: Profile, *lanes: Lanes | None) -> StepOutputs:
+        ran.append(profile)
+        return run(profile, *lanes)
+
+    monkeypatch.setattr(engine, "run", noted)
+    try_engine(engine)
+    assert isinstance(engine.sizes, FixedSizes)
+    assert ran == list(engine.sizes.workload.profiles)
+    outputs = engine._workspace(ran[0]).outputs
+    monkeypatch.setattr(engine, "run", lambda profile, *lanes: replace(outputs, logsumexp=np.full(1, np.nan, np.float32)))
+    with pytest.raises(DllmEdgeError, match="gives no finite numbers: export with --dtype bfloat16"):
+        try_engine(engine)
 
 
 def test_out_of_memory(bundle: Bundle, library: HostTensorRT, cuda: HostCuda) -> None:
