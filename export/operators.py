@@ -40,7 +40,12 @@ def _constants(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _types(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
-    known, types = operator_types(flavour), tensor_types(model)
+    known = operator_types(flavour)
+    try:
+        types = tensor_types(model)
+    except onnx.shape_inference.InferenceError as error:
+        yield f"its types or shapes contradict each other: {str(error).splitlines()[0]}"
+        return
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     for node in model.graph.node:
         allowed = known.get(node.op_type)

@@ -17,18 +17,8 @@ from ..runtime.manifest import GraphFile
 from .cache_operations import OPERATIONS
 from .element_types import ELEMENT_TYPES
 from .onnx import ir_version_of, opset_of
+from .operators import operator_problems
 from .weight_places import check_weights
-
-# What TensorRT 10.3, of JetPack 6.2, parses in the types that a step uses.
-PORTABLE = frozenset(
-    "Add And Cast Clip Concat Constant Cos DequantizeLinear Div Equal Exp Expand Floor Gather GatherElements Gemm Identity Log "
-    "MatMul Mul Neg Not Pow Reciprocal ReduceMax ReduceMean ReduceSum Reshape Shape Sigmoid Sin Slice Softmax Split Sqrt "
-    "Squeeze Sub TopK Transpose Unsqueeze Where".split()
-)
-OPERATORS = {"portable": PORTABLE, "fused": PORTABLE | {"Attention", "RMSNormalization"}}
-# The inputs that its parser wants as constants.
-CONSTANT_INPUTS = {"ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "TopK": 1}
-LARGEST_TOP_K = 3839
 
 
 def check_structure(bundle: Bundle) -> list[str]:
@@ -51,7 +41,7 @@ def _graph(bundle: Bundle, name: str, graph: GraphFile) -> Iterator[str]:
         yield f"not a valid model: {str(error).splitlines()[0]}"
         return
     yield from _versions(bundle.manifest.weights if name == "step" else ALL_PLAIN, graph, model)
-    yield from _operators(bundle, graph, model)
+    yield from operator_problems(model, graph.flavour)
     yield from _interface(bundle, name, graph, model)
     if name == "step":
         yield from check_weights(bundle, model)
@@ -90,19 +80,6 @@ def _versions(formats: WeightFormats, graph: GraphFile, model: onnx.ModelProto) 
         yield f"opsets {opsets} (manifest: {graph.opset}), the {flavour} flavour has {opset} and no other domain"
     if model.ir_version > ir_version:
         yield f"IR version {model.ir_version}, the {flavour} flavour's readers take up to {ir_version}"
-
-
-def _operators(_: Bundle, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
-    allowed = OPERATORS.get(graph.flavour, PORTABLE)
-    for name in sorted({node.op_type for node in model.graph.node} - allowed):
-        yield f"the operator {name} is not one of the {graph.flavour} flavour"
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        place = CONSTANT_INPUTS.get(node.op_type)
-        if place is not None and len(node.input) > place and node.input[place] not in constants:
-            yield f"{node.name}: input {place} of {node.op_type} is no constant"
-        elif node.op_type == "TopK" and onnx.numpy_helper.to_array(constants[node.input[1]]).item() > LARGEST_TOP_K:
-            yield f"{node.name}: more than {LARGEST_TOP_K} candidates"
 
 
 def _interface(bundle: Bundle, name: str, graph: GraphFile, model: onnx.ModelProto) -> Iterator[str]:
