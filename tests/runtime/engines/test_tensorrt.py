@@ -101,9 +101,9 @@ def test_a_new_engine_is_tried_at_each_profile(bundle: Bundle, library: HostTens
     ran: list[Profile] = []
     run = engine.run
 
-    def noted(profile: Profile, *lanes: Lanes | None) -> StepOutputs:
+    def noted(profile: Profile, cache: Lanes | None) -> StepOutputs:
         ran.append(profile)
-        return run(profile, *lanes)
+        return run(profile, cache)
 
     monkeypatch.setattr(engine, "run", noted)
     try_engine(engine)
