@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich import box
@@ -56,7 +57,7 @@ def build_bundle(
     runs_here = present in chosen
     started = time.perf_counter()
     with build_progress() as tell:
-        prove = (lambda engine: open_plans(library, engine)) if runs_here else None
+        prove = partial(run_once, bundle, library) if runs_here else None
         built = build_engine(bundle, library, chosen, workload, options, tell, prove)
     report(built, runs_here, time.perf_counter() - started, as_json)
 
@@ -134,24 +135,30 @@ def flags_text(flags: Flags) -> str:
     return f"optimisation level {flags.optimization_level}; workspace: {workspace}{decomposed}"
 
 
-def open_plans(library: Library, engine: EngineFolder) -> None:
-    """Raise unless every plan opens on the GPU of this machine."""
-    for name in engine.fingerprint.plans:
-        library.open_plan(engine.path / name)
+def run_once(bundle: Bundle, library: Library, folder: EngineFolder) -> None:
+    """Raise unless every plan opens on the GPU of this machine, and a step of each profile runs there."""
+    from ..runtime.engines.cuda import CudaDevice
+    from ..runtime.engines.tensorrt import engine_over, try_engine
+
+    try_engine(engine_over(bundle, library, CudaDevice(), folder))
 
 
 def report(built: Built, runs_here: bool, seconds: float, as_json: bool) -> None:
     engine = built.engine
     total = sum(record.size for record in engine.fingerprint.plans.values())
-    data = {"engine": str(engine.path), "built": built.fresh, "opened": built.fresh and runs_here, "bytes": total}
+    data = {"engine": str(engine.path), "built": built.fresh, "run": built.fresh and runs_here, "bytes": total}
     if as_json:
         print_json({**data, "seconds": seconds, "fingerprint": engine.fingerprint.to_json()})
         return
     if not built.fresh:
         screen().print(f"{engine.path}: already built, nothing to do", soft_wrap=True, highlight=False)
         return
-    opened = "opened on this machine's GPU" if runs_here else "built but not run: this machine shows no GPU that it is for"
+    state = (
+        "ran a step of each profile on this machine's GPU"
+        if runs_here
+        else "built but not run: this machine shows no GPU that it is for"
+    )
     rows = {"engine": engine.path, "graphs": ", ".join(engine.fingerprint.plans), "size": size(total)}
-    rows |= {"flags": flags_text(engine.fingerprint.flags), "took": f"{seconds:.1f} s", "state": opened}
+    rows |= {"flags": flags_text(engine.fingerprint.flags), "took": f"{seconds:.1f} s", "state": state}
     screen().print(key_values(rows), soft_wrap=True)
     screen().print("done")

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
@@ -75,15 +74,6 @@ class Library:
         if self.name == "tensorrt-rtx" or self.release >= TYPED:
             return builder.create_network()
         return builder.create_network(1 << int(self.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-
-    def open_plan(self, plan: Path) -> Any:
-        """The engine of a plan, on the GPU that is present; raises `DllmEdgeError` where it does not open."""
-        engine = self.module.Runtime(self.logger).deserialize_cuda_engine(plan.read_bytes())
-        if engine is None:
-            raise DllmEdgeError(
-                f"{plan}: {self.title} cannot open it ({self.last_error() or 'it does not say why'}): build again"
-            )
-        return engine
 
     def known_targets(self) -> list[str]:
         """The compute capabilities that can be named, as `sm86`."""

@@ -43,7 +43,7 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
     assert "done" not in out
     code, out, _ = run(capsys, bundle, *OPTIONS, "--json")
     data = json.loads(out)
-    assert (code, data["built"], data["opened"]) == (0, False, False)
+    assert (code, data["built"], data["run"]) == (0, False, False)
     assert data["fingerprint"]["workload"]["profiles"][0] == {"batch": 1, "queries": 48, "capacity": 1, "rows": 8, "targets": 1}
 
 
