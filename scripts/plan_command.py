@@ -37,7 +37,7 @@ def plan(
     weights: Annotated[
         str | None, typer.Option(help="Layers' weights: plain, int8 or int4.", show_default="the model's own")
     ] = None,
-    group: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 128,
+    group: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 32,
     head_weights: Annotated[str, typer.Option(help="LM head: plain, int8 or int4.")] = "plain",
     embedding_weights: Annotated[str, typer.Option(help="Embedding: plain, int8 or int4.")] = "plain",
     tokens_per_forward: Annotated[

@@ -13,12 +13,14 @@ from .target import Target
 
 Phase = Literal["build", "load", "run"]
 
-# Measured with TensorRT-RTX 1.7 without a GPU, bfloat16, two profiles: peak resident bytes of a build were 1.69 and 3.79 GB for
-# 0.33 and 0.95 GB of weights (portable: 1% to 3% more): 3.4 a byte of weights and 0.6 GB. Of the 3.4, one is the mapped file,
-# which can be dropped; but a build beside a GPU also needs copies there, to time kernels with, which nobody has measured here.
-BUILD_FACTOR, BUILD_BASE = 3.4, 0.6 * GB
-# In the same builds, of two and of six profiles, a plan was 14 to 18 MB a profile larger than its weights.
+# Measured with TensorRT-RTX 1.7 without a GPU, two profiles: peak resident bytes of a build were 1.69 and 3.79 GB for 0.33 and
+# 0.95 GB of bfloat16 weights (portable: 1% to 3% more), 1.59 GB for 0.22 GB of int8 and 1.25 GB for 0.17 GB of int4. Of each
+# byte one is the mapped file, which can be dropped; but a build beside a GPU also needs copies there, to time kernels with,
+# which nobody has measured here.
+BUILD_FACTORS, BUILD_BASE = {"plain": 3.4, "int8": 4.4, "int4": 3.8}, 0.6 * GB
+# In the same builds plans were 14 to 18 MB a profile larger than their weights, and those of int8 by a third of the weights.
 PROFILE_BYTES = 18_000_000
+PLAN_FACTORS = {"plain": 1.0, "int8": 1.32, "int4": 1.0}
 # ONNX Runtime 1.31's CPU provider while it loads a bundle: of what it casts to float32, 2.4 and 2.6 times the result, measured
 # with 0.54 and 1.7 GB; of the rest 1.2 to 1.5 times; of an embedding, which is mapped, nothing.
 FOLDING, LOADING = 2.6, 1.3
@@ -66,8 +68,9 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
     config, precision = subject.config, subject.precision
     compute, steps = target.compute(precision.dtype), steps_of(config, decode)
     stored = stored_weights(config, precision)
-    kernels = PROFILE_BYTES * len(steps.profiles) if target.engine == "tensorrt" else 0
-    weights = cpu_weights(config, precision) if target.cpu else stored + kernels
+    linear = precision.formats.linear.name
+    plan = int(PLAN_FACTORS[linear] * stored) + PROFILE_BYTES * len(steps.profiles)
+    weights = cpu_weights(config, precision) if target.cpu else plan if target.engine == "tensorrt" else stored
     return Estimate(
         precision=precision,
         decode=decode,
@@ -78,7 +81,7 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
         peak_cache=peak_cache(config, compute, steps, decode.batch),
         activations=_activations(subject, steps, target),
         runtime=target.runtime,
-        build=int(BUILD_BASE + BUILD_FACTOR * stored) if target.engine == "tensorrt" else 0,
+        build=int(BUILD_BASE + BUILD_FACTORS[linear] * stored) if target.engine == "tensorrt" else 0,
         load=target.runtime + (_cpu_load(subject, weights) if target.cpu else weights),
         limit=target.limit,
         build_limit=target.limit + target.swap if target.shared else None,

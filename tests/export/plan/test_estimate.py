@@ -11,7 +11,7 @@ import pytest
 
 from dllm_edge.export.plan.decode import Decode, steps_of
 from dllm_edge.export.plan.devices import GB, Device, find_device
-from dllm_edge.export.plan.estimate import BUILD_BASE, BUILD_FACTOR, estimate
+from dllm_edge.export.plan.estimate import estimate
 from dllm_edge.export.plan.memory import activations, new_rows
 from dllm_edge.export.plan.subject import Precision, Subject
 from dllm_edge.export.plan.target import HEADROOM, Target, target_of
@@ -25,11 +25,18 @@ from .models import llada_8b, subject
 HOST = Device("described", "host", 64 * GB, None)
 CARD, ORIN = find_device("l4"), find_device("agx-orin-32gb")
 DUAL = Decode("fast-dllm-dual", 1024)
-INT8 = WeightFormats(linear=WeightFormat("int8", 64))
+INT8, INT4 = (WeightFormats(linear=WeightFormat(name, 64)) for name in ("int8", "int4"))
 
 
 def on(device: Device, engine: str = "tensorrt", flavour: str | None = None, **changes: int) -> Target:
     return replace(target_of(device, engine, flavour, desktop=False, swap=0), **changes)  # type: ignore[arg-type]
+
+
+def shaped(parameters: tuple[int, ...]) -> Subject:
+    """A model of these layers, hidden size, heads, key heads, feed-forward size and vocabulary."""
+    names = ("layers", "hidden_size", "heads", "kv_heads", "intermediate_size", "vocab_size")
+    sizes: dict[str, Any] = dict(zip(names, parameters, strict=True))
+    return subject(replace(llada_8b(), head_dim=64, mask_token_id=1, eos_token_ids=(2,), **sizes))
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +64,20 @@ def test_a_cpus_memory_is_what_was_planned(context: int, many_heads: Path) -> No
     assert max(found.run, found.load) == pytest.approx(peak, rel=0.25)
 
 
-@pytest.mark.parametrize(("weights", "resident"), [(325_686_816, 1_693_696_000), (950_649_216, 3_794_788_352)])
-def test_a_build_takes_what_was_measured(weights: int, resident: int) -> None:
-    """Two builds of TensorRT-RTX 1.7.1: 135M and 475M parameters in bfloat16, two profiles, fused."""
-    assert BUILD_BASE + BUILD_FACTOR * weights == pytest.approx(resident, rel=0.05)
+@pytest.mark.parametrize(
+    ("parameters", "precision", "resident", "plan"),
+    [
+        ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16"), 1_693_696_000, 362_407_924),
+        ((24, 896, 14, 2, 4864, 65536), Precision("bfloat16"), 3_794_788_352, 981_591_084),
+        ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16", INT8), 1_590_697_984, 330_571_260),
+        ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16", INT4), 1_246_646_272, 207_213_052),
+    ],
+)
+def test_a_build_takes_what_was_measured(parameters: tuple[int, ...], precision: Precision, resident: int, plan: int) -> None:
+    """TensorRT-RTX 1.7.1 for sm89 without a GPU, two profiles, fused."""
+    found = estimate(replace(shaped(parameters), precision=precision), Decode("fast-dllm-dual", 512), on(CARD))
+    assert found.build == pytest.approx(resident, rel=0.05)
+    assert found.weights == pytest.approx(plan, rel=0.05)
 
 
 def test_a_run_is_the_sum_of_its_parts() -> None:
@@ -100,11 +117,9 @@ def test_loading_on_a_cpu_takes_what_was_measured(
     parameters: tuple[int, ...], precision: Precision, after: int, peak: int
 ) -> None:
     """ONNX Runtime 1.31.1; what the embedding's mapped file takes is not in the resident memory after loading."""
-    names = ("layers", "hidden_size", "heads", "kv_heads", "intermediate_size", "vocab_size")
-    sizes: dict[str, Any] = dict(zip(names, parameters, strict=True))
-    config = replace(llada_8b(), head_dim=64, mask_token_id=1, eos_token_ids=(2,), **sizes)
-    found = estimate(replace(subject(config), precision=precision), Decode("vanilla", 256), on(HOST, "onnxruntime"))
-    mapped = config.vocab_size * config.hidden_size * 4
+    model = shaped(parameters)
+    found = estimate(replace(model, precision=precision), Decode("vanilla", 256), on(HOST, "onnxruntime"))
+    mapped = model.config.vocab_size * model.config.hidden_size * 4
     assert found.weights - mapped + found.runtime == pytest.approx(after, rel=0.1)
     assert found.load == pytest.approx(peak, rel=0.25)
 
