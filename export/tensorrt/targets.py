@@ -25,8 +25,9 @@ def _of(library: Library, present: str | None) -> list[str]:
     if present is not None:
         return [present]
     remedy = "name one with --target, as in --target sm86" if library.names_targets else "build on the machine that will run it"
+    title = TITLES[library.name]
     raise DllmEdgeError(
-        f"{TITLES[library.name]} builds for a GPU, and this machine shows none: {remedy} ('dllm-edge doctor' says what is missing)"
+        f"{title} builds for a GPU, and this machine shows none: {remedy} ('dllm-edge doctor' says what is missing)"
     )
 
 
