@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .benchmarks.finding import Part
     from .benchmarks.setup import Measure, Setup
 
-DEFAULT_PARTS = ("step", "overhead", "memory", "systems", "accuracy", "sparse")
+DEFAULT_PARTS = ("step", "overhead", "memory", "systems", "accuracy", "sparse", "engine")
 PARTS = (*DEFAULT_PARTS, "export")
 VERSIONS = ("dllm-edge", "onnxruntime", "torch", "numpy")
 FULL = f"python -m dllm_edge.scripts.bench --paired 20 --problems 500 --parts {','.join(PARTS)}"
@@ -86,6 +86,7 @@ def measure(names: list[str], setup: Setup) -> list[Part]:
 
 
 def available() -> dict[str, Measure]:
+    from .benchmarks.engine import measure_engine
     from .benchmarks.export import measure_export
     from .benchmarks.memory import measure_memory
     from .benchmarks.overhead import measure_overhead
@@ -99,6 +100,7 @@ def available() -> dict[str, Measure]:
         "systems": measure_systems,
         "accuracy": measure_accuracy,
         "sparse": measure_sparse,
+        "engine": measure_engine,
         "export": measure_export,
     }
 

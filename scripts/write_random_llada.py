@@ -45,18 +45,22 @@ SCALES = {
 
 def write_random_llada(folder: Path, shape: Shape, seed: int = 0) -> int:
     """Write config, tokenizer and bfloat16 weights to `folder` (made where missing); returns the weights' bytes."""
+    return write_random(folder, _config(shape), shape.shards, seed)
+
+
+def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0) -> int:
+    """As `write_random_llada`, of the family and shape that `data`, a `config.json`, names."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = _config(shape)
     (folder / "config.json").write_text(json.dumps(data, indent=1) + "\n")
-    _write_tokenizer(folder, shape.vocab)
     family = family_of(data)
-    shapes = canonical_shapes(family.config(data))
-    names = {family.tensor_name(name): size for name, size in shapes.items()}
+    config = family.config(data)
+    _write_tokenizer(folder, config.vocab_size)
+    names = {family.tensor_name(name): size for name, size in canonical_shapes(config).items()}
     total = sum(map(prod, names.values())) * 2
     weight_map: dict[str, str] = {}
     noise = _Noise(seed)
-    for index, group in enumerate(_groups(names, total / shape.shards)):
-        file = f"model-{index + 1:05d}-of-{shape.shards:05d}.safetensors"
+    for index, group in enumerate(_groups(names, total / shards)):
+        file = f"model-{index + 1:05d}-of-{shards:05d}.safetensors"
         _write_shard(folder / file, {name: names[name] for name in group}, noise)
         weight_map |= dict.fromkeys(group, file)
     index_json = {"metadata": {"total_size": total}, "weight_map": weight_map}
