@@ -10,7 +10,7 @@ from ...graphs.config import ModelConfig
 from ...graphs.contract import ITEM_SIZES, DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.families import default_dtype, family_of
-from ...graphs.weight_formats import EMBEDDING, WeightFormats, stored_bytes, weight_bytes
+from ...graphs.weight_formats import EMBEDDING, LM_HEAD, WeightFormats, stored_bytes, weight_bytes
 from ...runtime.manifest import MANIFEST, read_manifest
 from ..json_file import read_object
 
@@ -70,8 +70,7 @@ def stored_weights(config: ModelConfig, precision: Precision) -> int:
 def read_weights(config: ModelConfig, precision: Precision) -> int:
     """Bytes of weights that one step reads: all, but of an embedding that is not the LM head, too, only a few rows."""
     whole = stored_weights(config, precision)
-    head_is_embedding = config.tie_embeddings and precision.formats.head == precision.formats.embedding
-    return whole if head_is_embedding else whole - embedding_bytes(config, precision)
+    return whole if LM_HEAD not in precision.formats.shapes(config) else whole - embedding_bytes(config, precision)
 
 
 def cpu_weights(config: ModelConfig, precision: Precision) -> int:
@@ -85,7 +84,7 @@ def folded_weights(config: ModelConfig, precision: Precision) -> int:
         return 0
     formats = precision.formats
     plain = {name: shape for name, shape in formats.shapes(config).items() if not formats.of(name, shape).quantised}
-    if not config.tie_embeddings:
+    if LM_HEAD in formats.shapes(config):
         plain.pop(EMBEDDING, None)
     return sum(prod(shape) for shape in plain.values()) * ITEM_SIZES["float32"]
 
