@@ -171,6 +171,13 @@ def test_profiles_that_do_not_fit_the_graph(bundle: Bundle, rtx: Library) -> Non
         build_engine(edited(bundle, "step.onnx", fix_queries), rtx, ("sm86",), SMALL, BuildOptions())
 
 
+def test_attention_in_float32_has_no_kernel_of_its_own(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Library, "decompose_attention", lambda *_: None)
+    with pytest.raises(DllmEdgeError, match="could not build it"):
+        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(flavour="fused"))
+    assert entries(bundle) == []
+
+
 def test_a_builder_that_gives_nothing(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(rtx.module.Builder):  # type: ignore[misc, name-defined]
         def build_serialized_network(self, *_: Any) -> None:

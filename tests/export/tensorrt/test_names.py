@@ -123,3 +123,10 @@ def test_the_names_are_found() -> None:
 )
 def test_a_name_that_a_version_lacks_is_found(source: str, version: str, names: set[str]) -> None:
     assert missing(used_names(source), version) == names
+
+
+def test_without_the_bindings_nothing_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(globals(), "BINDINGS", tmp_path)
+    binding.cache_clear()
+    with pytest.raises(pytest.fail.Exception, match="run 'make setup'"):
+        missing({"Builder"}, "10.3.0")
