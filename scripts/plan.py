@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 
 from ..export.plan.decode import Decode
-from ..export.plan.devices import DEVICES, GB, described
+from ..export.plan.devices import GB, described
 from ..export.plan.plan import ASSUMPTIONS, Plan, Row, decodes_of, make_plan
 from ..export.plan.speed import StepTime
 from ..export.plan.subject import Subject, known_dtype
@@ -192,20 +191,3 @@ def _shortfall(plan: Plan, row: Row) -> tuple[str, ...]:
     ways = [f"  would fit: {remedy}" for remedy in row.remedies]
     none = f"  nothing that was tried fits {plan.target.device.name}: take a larger device or a smaller model"
     return (f"does not fit, {missing}", *(ways or [none]))
-
-
-def show_devices(as_json: bool) -> None:
-    if as_json:
-        print_json({"devices": [vars(device) for device in DEVICES.values()]})
-        return
-    table = Table(title="devices", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("name", no_wrap=True)
-    for column in ("memory", "bandwidth", "compute\ncapability", "float16\nrate"):
-        table.add_column(column)
-    for device in DEVICES.values():
-        bandwidth = "" if device.bandwidth is None else f"{device.bandwidth / GB:g} GB/s"
-        rate = "" if device.flops is None else f"{device.flops / 1e12:g} TFLOPS"
-        table.add_row(device.name, size(device.memory), bandwidth, device.compute_capability or "", rate)
-    screen().print(table)
-    for device in (device for device in DEVICES.values() if device.note):
-        screen().print(f"{device.name}: {device.note}", highlight=False, soft_wrap=True)

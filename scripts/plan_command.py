@@ -50,9 +50,10 @@ def plan(
 ) -> None:
     """Estimate from a config alone whether a model fits a device, and its speed at most; exit code 3 where it does not."""
     from . import plan as planning
+    from .device_list import show_devices
 
     if list_devices:
-        planning.show_devices(as_json)
+        show_devices(as_json)
         return
     wish = planning.Wish(
         model=model,

@@ -25,11 +25,8 @@ class Precision:
     formats: WeightFormats = field(default_factory=WeightFormats)
 
     def __str__(self) -> str:
-        names = [
-            f"{part} {name}" for name, part in (("layers", self.formats.linear), ("head", self.formats.head)) if part.quantised
-        ]
-        names += [f"{self.formats.embedding} embedding"] if self.formats.embedding.quantised else []
-        return ", ".join([self.dtype, *names])
+        parts = {"layers": self.formats.linear, "head": self.formats.head, "embedding": self.formats.embedding}
+        return ", ".join([self.dtype, *(f"{part} {form}" for part, form in parts.items() if form.quantised)])
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,11 @@ def test_what_does_not_fit_ends_with_3_and_says_what_would(command: Command, lla
 
 
 def test_taking_the_remedy_fits(command: Command, llada: Path) -> None:
-    code, out, _ = command("plan", llada, "--device", "agx-orin-32gb", "--weights", "int4", "--group", "128", "--context", "1024")
+    code, out, _ = command(
+        "plan", llada, "--device", "agx-orin-32gb", "--weights", "int4", "--group", "128", "--context", "1024"
+    )
     assert code == 0
-    assert "int4 in groups of 128" in out
+    assert "layers int4 in groups of 128" in " ".join(out.split())
 
 
 def test_nothing_helps(command: Command, llada: Path) -> None:
