@@ -29,8 +29,8 @@ def bundle_path(word: str) -> Path:
     return demo_bundle() if word == DEMO else Path(word)
 
 
-def open_model(word: str, engine: str, device: str | None, threads: int) -> Model:
-    return load(bundle_path(word), engine=engine, device=device, threads=threads)
+def open_model(word: str, engine: str, device: str | None, threads: int, compute: str | None = None) -> Model:
+    return load(bundle_path(word), engine=engine, device=device, threads=threads, compute=compute)
 
 
 def demo_bundle(fresh: bool = False) -> Path:

@@ -16,6 +16,7 @@ from .options import (
     BundleArgument,
     BundleOutput,
     CheckpointArgument,
+    ComputeOption,
     DeviceOption,
     DtypeOption,
     EmbeddingWeightsOption,
@@ -102,15 +103,22 @@ def validate(
         Path | None, typer.Option(help="Compare with a checkpoint's weights instead of the bundle's own.", show_default=False)
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Problems of the task level.", show_default=False)] = None,
+    engine: EngineOption = "onnxruntime",
+    device: DeviceOption = None,
+    compute: ComputeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle against torch: structure, layers, trajectory, task."""
+    """Check a bundle against torch, or an engine on --device cuda or in half precision against ONNX Runtime on the CPU."""
     from . import bundles
-    from .validate import validate_bundle
+    from .validate import is_reference, validate_bundle, validate_on
 
-    if bundle == bundles.DEMO and checkpoint is None:
-        checkpoint = bundles.CHECKPOINT
-    if not validate_bundle(bundles.bundle_path(bundle), checkpoint, level, as_json, samples):
+    path = bundles.bundle_path(bundle)
+    if is_reference(engine, device, compute):
+        source = bundles.CHECKPOINT if bundle == bundles.DEMO and checkpoint is None else checkpoint
+        passed = validate_bundle(path, source, level, as_json, samples)
+    else:
+        passed = validate_on(path, engine, device, compute, checkpoint, level, as_json, samples)
+    if not passed:
         raise typer.Exit(1)
 
 
@@ -126,6 +134,7 @@ def run(
     trace: Annotated[bool, typer.Option("--trace", help="With --json: every step, what was sent and committed.")] = False,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,7 +143,7 @@ def run(
     from .run import run_prompt
 
     settings = parse_settings(assignments, gen_length)
-    model = open_model(bundle, engine, device, threads)
+    model = open_model(bundle, engine, device, threads, compute)
     run_prompt(model, prompt, system, settings, seed=seed, chat=chat, trace=trace, as_json=as_json)
 
 
@@ -150,6 +159,7 @@ def evaluate(
     seed: SeedOption = 0,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -158,7 +168,7 @@ def evaluate(
     from .eval import evaluate_system
 
     settings = parse_settings(assignments, gen_length)
-    evaluate_system(open_model(bundle, engine, device, threads), task, system, limit, batch, seed, settings, as_json)
+    evaluate_system(open_model(bundle, engine, device, threads, compute), task, system, limit, batch, seed, settings, as_json)
 
 
 @app.command()
@@ -172,6 +182,7 @@ def bench(
     seed: SeedOption = 0,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -180,7 +191,7 @@ def bench(
     from .eval import compare_systems
 
     names, settings = parse_systems(systems), parse_settings(None, gen_length)
-    compare_systems(open_model(bundle, engine, device, threads), task, names, limit, batch, seed, settings, as_json)
+    compare_systems(open_model(bundle, engine, device, threads, compute), task, names, limit, batch, seed, settings, as_json)
 
 
 @app.command()

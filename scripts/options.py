@@ -32,6 +32,10 @@ EngineOption = Annotated[str, typer.Option(help="What runs the graphs: onnxrunti
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where they run: cpu or cuda.", show_default="cpu; with a TensorRT, cuda")
 ]
+ComputeOption = Annotated[
+    str | None,
+    typer.Option(help="What to compute in: float32, float16 or bfloat16.", show_default="cpu: float32; cuda: the bundle's"),
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads within an operator; 0: all cores.")]
 SystemOption = Annotated[str, typer.Option(help="How to decode; 'dllm-edge systems' lists them.")]
 SystemsOption = Annotated[str, typer.Option(help="Systems, separated by commas; 'dllm-edge systems' lists them.")]

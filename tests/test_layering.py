@@ -25,6 +25,10 @@ PARTS = {
     "demo.train": "training",
     "export": "export",
     "export.json_file": "plan",
+    "export.parity": "parity",
+    "export.parity.layers": "export",
+    "export.parity.reference": "export",
+    "export.parity.validate": "export",
     "export.plan": "plan",
     "export.staging": "compiler",
     "export.tensorrt": "compiler",
@@ -37,6 +41,7 @@ PARTS = {
     "runtime": "runtime",
     "scripts": "scripts",
 }
+HOUSE = {"compiler", "contract", "demo", "evaluation", "export", "parity", "plan", "runtime"}
 MAY_IMPORT = {
     "contract": {"contract"},
     "torch graphs": {"contract", "torch graphs"},
@@ -44,27 +49,29 @@ MAY_IMPORT = {
     "api": {"contract", "runtime"},
     "plan": {"contract", "plan", "runtime"},
     "compiler": {"compiler", "contract", "runtime"},
+    "parity": {"contract", "evaluation", "demo", "parity", "runtime"},
     "demo": {"contract", "demo"},
     "evaluation": {"contract", "demo", "evaluation", "runtime"},
     "training": {"contract", "demo", "torch graphs"},
-    "export": {"compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "torch graphs"},
-    "calibration": {"calibration", "compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "torch graphs"},
-    "scripts": {"api", "calibration", "compiler", "contract", "demo", "evaluation", "export", "plan", "runtime", "scripts"},
+    "export": {"torch graphs", *HOUSE},
+    "calibration": {"calibration", "torch graphs", *HOUSE},
+    "scripts": {"api", "calibration", "scripts", *HOUSE},
 }
-# What the runtime installs with; TensorRT and CUDA are imported where they are used, if they are there.
+# What the runtime installs with; TensorRT, CUDA and Polygraphy are imported where they are used, if they are there.
 RUNTIME_LIBRARIES = {
     "cuda",
     "jinja2",
     "ml_dtypes",
     "numpy",
     "onnxruntime",
+    "polygraphy",
     "rich",
     "safetensors",
     "tensorrt",
     "tensorrt_rtx",
     "tokenizers",
 }
-LIGHT_PARTS = ("contract", "runtime", "api", "plan", "compiler")
+LIGHT_PARTS = ("contract", "runtime", "api", "plan", "compiler", "parity")
 
 
 def part_of(module: str) -> str:
@@ -164,8 +171,8 @@ class Refuse:
             raise ImportError(f"{name} is not to be imported")
 
 sys.meta_path.insert(0, Refuse())
-import dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime
-for package in (dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime):
+import dllm_edge.export.parity.engines, dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime
+for package in (dllm_edge.export.parity.engines, dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.runtime):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
         print(found.name)
@@ -175,6 +182,5 @@ for package in (dllm_edge.export.tensorrt, dllm_edge.graphs.families, dllm_edge.
 def test_runtime_imports_without_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == {
-        f"dllm_edge.{name}" for name in MODULES if name.startswith(("export.tensorrt.", "graphs.families.", "runtime."))
-    }
+    light = ("export.parity.engines.", "export.tensorrt.", "graphs.families.", "runtime.")
+    assert set(done.stdout.split()) == {f"dllm_edge.{name}" for name in MODULES if name.startswith(light)}

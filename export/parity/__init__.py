@@ -1,6 +1,5 @@
-"""Parity of a bundle with torch, at four levels (`docs/parity.md`)."""
+"""Parity of a bundle with torch, and of an engine with the bundle on a CPU, at four levels (`docs/parity.md`)."""
 
 from .report import LEVELS, Level, LevelName, Report
-from .validate import validate
 
-__all__ = ["LEVELS", "Level", "LevelName", "Report", "validate"]
+__all__ = ["LEVELS", "Level", "LevelName", "Report"]

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 
 from ...graphs import contract
-from ...graphs.contract import DType, Profile, TensorSpec
 from ...graphs.step import Step
 from ...runtime.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
-from ...runtime.engines.onnxruntime import INTEGER_WEIGHTS
+from ...runtime.engines.onnxruntime import COMPUTABLE, INTEGER_WEIGHTS
 from ...runtime.manifest import GraphFile
 from ..unroll import hidden_name
+from .differences import TOLERANCES, Array, first_bad, relative_difference
+from .examples import PROFILES, SEED, example
 from .report import Level, finite
-
-Array = NDArray[Any]
-
-PROFILES = (Profile(1, 9, 0, 4), Profile(2, 5, 12, 3, targets=3), Profile(1, 33, 64, 33))
-SEED = 20
-# Largest difference allowed, as a share of the tensor's largest magnitude (at least 1). float32: sums in another order.
-# float16: 2^-11 a rounding, grown over the layers and over keys and values that are themselves rounded.
-TOLERANCES: dict[DType, float] = {"float32": 1e-4, "float16": 3e-2}
 
 
 @dataclass(frozen=True)
@@ -38,28 +29,6 @@ class Comparison:
     worst: str
     difference: float
     first_bad: str | None
-
-
-def example(specs: list[TensorSpec], profile: Profile, vocabulary: int, generator: np.random.Generator) -> list[Array]:
-    """Random inputs that the contract allows: any positions, any visibility in which every row sees itself."""
-    arrays: list[Array] = []
-    for spec in specs:
-        shape, kind = spec.shape(profile), NUMPY_TYPES[spec.dtype]
-        if spec.name == "position_ids":
-            value: Array = generator.integers(0, 2 * profile.queries + profile.capacity, shape)
-        elif spec.name == "logit_rows":
-            value = generator.integers(0, profile.queries, shape)
-        elif spec.dtype == "int64":
-            value = generator.integers(0, vocabulary, shape)
-        elif spec.dtype == "bool":
-            value = generator.random(shape) < 0.7
-            value[:, 0, np.arange(profile.queries), profile.capacity + np.arange(profile.queries)] = True
-        elif spec.name == "saliency_weights":
-            value = np.full(shape, 1 / profile.queries)
-        else:
-            value = generator.standard_normal(shape) * 0.5
-        arrays.append(value.astype(kind))
-    return arrays
 
 
 def session_with_hidden_states(bundle: Bundle, graph: GraphFile) -> tuple[onnxruntime.InferenceSession, list[str]]:
@@ -105,24 +74,8 @@ def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
             differences[name] = max(differences[name], relative_difference(actual, wanted))
     # Equal logits may come in another order; `topk_logits` holds their values.
     del differences["topk_ids"]
-    bad = next((name for name in sorted(differences, key=_depth) if differences[name] > TOLERANCES[graph.compute]), None)
     worst = max(differences, key=lambda name: differences[name])
-    return Comparison(worst, differences[worst], bad)
-
-
-def relative_difference(actual: Array, wanted: Array) -> float:
-    """Largest difference as a share of the largest magnitude (at least 1); infinite where something is not a number."""
-    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
-    difference = float(np.abs(actual.astype(np.float32) - wanted).max(initial=0)) / scale
-    return difference if np.isfinite(difference) else np.inf
-
-
-def _depth(name: str) -> float:
-    """Where in the graph an output comes from: what is wrong in one layer is wrong in all that follow, and in the head."""
-    parts = name.split(".")
-    if name.startswith("new_key_values"):
-        return int(parts[1])
-    return int(parts[1]) + 0.5 if parts[-1] == "hidden" else np.inf
+    return Comparison(worst, differences[worst], first_bad(differences, TOLERANCES[graph.compute]))
 
 
 def check_layers(bundle: Bundle, step: Step, tell: Callable[[float], None]) -> Level:
@@ -132,7 +85,7 @@ def check_layers(bundle: Bundle, step: Step, tell: Callable[[float], None]) -> L
     for index, graph in enumerate(graphs):
         tell(index / len(graphs))
         label = f"{graph.file} ({graph.flavour}, {graph.compute})"
-        if graph.compute not in TOLERANCES:
+        if graph.compute not in COMPUTABLE:
             level.lines.append(f"{label}: not run, ONNX Runtime's CPU provider has no {graph.compute}")
             continue
         found, allowed = compare(step, bundle, graph), TOLERANCES[graph.compute]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...graphs.contract import DType
 from ...runtime.canvas import Canvas
 from ...runtime.driver import Driver
 from ...runtime.engines.base import Engine
@@ -15,10 +16,28 @@ from ...runtime.request import Finished, Request
 from ...runtime.settings import Settings
 from ...runtime.systems import SYSTEMS
 from ...runtime.trace import StepTrace
+from .differences import TOLERANCES
 from .report import Level, finite
 
-# A difference counts as rounding where the reference's own margin is below this (logits, or probability to a threshold).
-ROUNDING = 1e-4
+
+@dataclass(frozen=True)
+class Rounding:
+    """A difference counts as rounding where the reference's own margin is below one of these.
+
+    `logits` bounds the distance of the best two, `probability` that to a threshold or to the next candidate.
+    """
+
+    logits: float
+    probability: float
+
+
+# By what the engine computes in: what the layers level allows a logit of magnitude 1. In half precision a probability moves
+# by at most a quarter of what its logit does, since p (1 - p) does not exceed 1/4.
+ROUNDING: dict[DType, Rounding] = {
+    "float32": Rounding(TOLERANCES["float32"], TOLERANCES["float32"]),
+    "float16": Rounding(TOLERANCES["float16"], TOLERANCES["float16"] / 4),
+    "bfloat16": Rounding(TOLERANCES["bfloat16"], TOLERANCES["bfloat16"] / 4),
+}
 
 
 @dataclass(frozen=True)
@@ -29,10 +48,11 @@ class Difference:
     position: int
     margin: float
     threshold_distance: float
+    bound: Rounding = ROUNDING["float32"]
 
     @property
     def rounding(self) -> bool:
-        return min(self.margin, self.threshold_distance) < ROUNDING
+        return self.margin < self.bound.logits or self.threshold_distance < self.bound.probability
 
 
 def decode(engine: Engine, canvas: Canvas, system: str, settings: Settings) -> list[StepTrace]:
@@ -73,8 +93,9 @@ def check_trajectories(
     prompts: Sequence[Sequence[int]],
     runs: Sequence[tuple[str, Settings]],
     tell: Callable[[float], None],
+    bound: Rounding = ROUNDING["float32"],
 ) -> Level:
-    """Decode each prompt with each system on both engines."""
+    """Decode each prompt with each system on both engines; `bound` says which margins are rounding."""
     level = Level("trajectory", True, [], {"runs": []})
     for index, (system, settings) in enumerate(runs):
         equal, found = 0, []
@@ -87,7 +108,7 @@ def check_trajectories(
             difference = first_difference(traces[0], traces[1], settings)
             equal += difference is None
             if difference is not None:
-                found.append(difference)
+                found.append(replace(difference, bound=bound))
         level.passed &= all(difference.rounding for difference in found)
         level.lines.append(f"{system}, {settings.unmask}: {equal} of {len(prompts)} decodes equal" + _explain(found))
         level.data["runs"].append(_record(system, settings, equal, len(prompts), found))

@@ -120,12 +120,13 @@ class TensorRTExecutor:
         """What the kernels of any profile need beside their tensors; steps run one after the other."""
         sizes = [
             engine.get_device_memory_size_for_profile_v2(profile)
-            for engine in (self._engine(graph) for graph in self.shapes)
+            for engine in (self.engine(graph) for graph in self.shapes)
             for profile in range(engine.num_optimization_profiles)
         ]
         return self.device.allocate(max(sizes))
 
-    def _engine(self, graph: str) -> Any:
+    def engine(self, graph: str) -> Any:
+        """The deserialised engine of a graph, loaded when it is first asked for."""
         if graph not in self.engines:
             file = self.folder.plan(graph)
             # Mapped, not read: on a device whose GPU shares the host's memory, a copy would take its place twice.
@@ -139,7 +140,7 @@ class TensorRTExecutor:
     def _context(self, graph: str, profile: int) -> _Context:
         place = (graph, profile)
         if place not in self.contexts:
-            engine, stream = self._engine(graph), self.device.stream
+            engine, stream = self.engine(graph), self.device.stream
             context = engine.create_execution_context(self.library.module.ExecutionContextAllocationStrategy.USER_MANAGED)
             if context is None or not context.set_optimization_profile_async(profile, stream):
                 raise self._failure(f"making ready for profile {profile} of {graph}")

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,30 @@ def test_validate_reports_its_levels(command: Command, bundle: Path, tmp_path: P
     assert report["passed"] is True
     assert [level["name"] for level in report["levels"]] == ["structure", "layers"]
     assert json.loads((copy / "reports" / "validate.json").read_text())["passed"] is True
+
+
+def test_validate_holds_an_engine_against_the_cpu(command: Command, tiny_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle("llada", "float16"), tmp_path / "copy")
+    options = ("--engine", "onnxruntime", "--device", "cpu", "--compute", "float16", "--level", "layers")
+    code, out, _ = command("validate", copy, *options, "--json")
+    report = parsed(out)
+    assert code == 0
+    assert [level["name"] for level in report["levels"]] == ["structure", "layers"]
+    assert report["reference"] == "ONNX Runtime on a CPU in float32"
+    code, out, _ = command("validate", copy, *options)
+    assert code == 0
+    assert "onnxruntime in float16 against ONNX Runtime on a CPU in float32" in out
+    code, _, err = command("validate", copy, *options, "--checkpoint", tmp_path)
+    assert code == 2
+    assert "--checkpoint is for the validation against torch" in err
+
+
+def test_what_a_decode_computes_in(command: Command, tiny_bundle: Callable[..., Path]) -> None:
+    bundle = tiny_bundle("llada", "float16")
+    assert command("run", bundle, "--prompt", "hi", *SHORT, *BLOCKS, "--compute", "float16", "--json")[0] == 0
+    code, _, err = command("run", bundle, "--prompt", "hi", *SHORT, *BLOCKS, "--compute", "bfloat16")
+    assert code == 2
+    assert "cannot compute in bfloat16: use float32 or float16" in err
 
 
 def test_validate_fails_against_other_weights(command: Command, bundle: Path, tmp_path: Path) -> None:

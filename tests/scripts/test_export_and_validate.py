@@ -35,7 +35,7 @@ def test_a_level_that_fails_is_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = Report("bundle", [Level("structure", False, ["step.onnx: an axis is gone"])], {})
-    monkeypatch.setattr("dllm_edge.export.parity.validate", lambda *_, **__: found)
+    monkeypatch.setattr("dllm_edge.export.parity.validate.validate", lambda *_, **__: found)
     checkpoint = write_tiny(tmp_path / "checkpoint", "llada")
     assert run(monkeypatch, checkpoint, tmp_path / "bundle", "--flavour", "fused") == 1
     out = capsys.readouterr().out

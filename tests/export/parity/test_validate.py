@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dllm_edge.export.parity import validate
+from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
 
 from ...tiny import write_tiny

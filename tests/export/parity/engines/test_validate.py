@@ -1,0 +1,97 @@
+"""All levels of an engine against the CPU; levels that it was not built for are said to be so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dllm_edge.export.parity.decodes import default_runs, short_runs
+from dllm_edge.export.parity.engines.validate import validate_engine
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.dry_run import derive_workload
+from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.generate import Model, load
+from dllm_edge.runtime.systems import SYSTEMS
+
+from ....runtime.device_engines import on_host
+from ....tiny import write_tiny
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, tiny_bundle: Callable[..., Path]) -> Bundle:
+    """One with a task of its own, whose texts are short."""
+    from dllm_edge.export.bundle import export_bundle
+
+    checkpoint = write_tiny(tmp_path / "checkpoint", "llada", dtype="float16")
+    decoding = {"defaults": {"gen_length": 16, "block_length": 8}, "task": "arithmetic"}
+    (checkpoint / "decoding.json").write_text(json.dumps(decoding))
+    return export_bundle(checkpoint, tmp_path / "bundle")
+
+
+def levels(model: Model, level: str | None = None) -> dict[str, list[str]]:
+    report = validate_engine(model, level, samples=2, threads=1)
+    assert report.passed, report.levels
+    return {level.name: level.lines for level in report.levels}
+
+
+def test_float16_on_the_cpu(bundle: Bundle) -> None:
+    report = validate_engine(load(bundle.path, compute="float16"), samples=2, threads=1)
+    assert report.passed
+    assert [level.name for level in report.levels] == ["structure", "layers", "trajectory", "task"]
+    assert (report.subject, report.reference) == ("onnxruntime in float16", "ONNX Runtime on a CPU in float32")
+    kept = bundle.path / "reports" / "validate-onnxruntime-float16.json"
+    assert json.loads(kept.read_text()) == json.loads(json.dumps(report.to_json()))
+    assert len(report.levels[2].data["runs"]) == 6
+    assert report.levels[3].data["engine"]["samples"] == 2
+
+
+def test_a_device_of_any_size_runs_every_decode(bundle: Bundle) -> None:
+    found = levels(Model(bundle, on_host(bundle, None)))
+    assert all("3 of 3 decodes equal" in line for line in found["trajectory"])
+    assert "difference +0.0%" in found["task"][-1]
+
+
+def test_an_engine_built_with_the_default_lengths_serves_all_levels(bundle: Bundle) -> None:
+    names = tuple(dict.fromkeys(system for system, _ in default_runs(load(bundle.path))))
+    uses = [(SYSTEMS[name], load(bundle.path).settings(name)) for name in names]
+    found = levels(Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [320]))))
+    assert len(found["trajectory"]) == 6
+    assert not any("not applicable" in line for lines in found.values() for line in lines)
+
+
+def test_what_an_engine_was_not_built_for_is_not_applicable(bundle: Bundle) -> None:
+    uses = [(SYSTEMS["vanilla"], load(bundle.path).settings("vanilla"))]
+    found = levels(Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [320]))))
+    assert sum("3 of 3 decodes equal" in line for line in found["trajectory"]) == 2
+    assert sum("not applicable: " in line and "run 'dllm-edge build" in line for line in found["trajectory"]) == 4
+    assert found["task"][0].startswith("not applicable: fast-dllm-dual: ")
+
+
+def test_a_longer_prompt_than_any_profile_skips_the_level(bundle: Bundle) -> None:
+    uses = [(SYSTEMS["vanilla"], load(bundle.path).settings("vanilla"))]
+    report = validate_engine(
+        Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [24]))), "trajectory", threads=1
+    )
+    assert report.passed
+    assert report.levels[-1].data == {"skipped": True}
+    assert "not applicable: vanilla, quota: no profile of the engine holds a step of" in report.levels[-1].lines[0]
+
+
+def test_short_decodes_fit_the_bundles_blocks(bundle: Bundle) -> None:
+    settings = [settings for _, settings in short_runs(load(bundle.path))]
+    assert {(one.gen_length, one.block_length) for one in settings} == {(32, 8)}
+
+
+def test_damaged_weights_are_found_before_any_level(bundle: Bundle) -> None:
+    model = Model(bundle, OnnxRuntimeEngine(bundle, threads=1, compute="float16"))
+    file = next((bundle.path / "weights").iterdir())
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.unlink()
+    file.write_bytes(data)
+    with pytest.raises(DllmEdgeError, match="SHA-256"):
+        validate_engine(model)
