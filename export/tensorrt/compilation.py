@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
@@ -12,10 +13,13 @@ from ...runtime.bundle import Bundle
 from ...runtime.engines.tensorrt_library import Library
 from ...runtime.manifest import GraphFile
 from ...runtime.profiles import Shapes
-from .network import parse_graph
+from .network import parse_graph, remedy
 from .options import BuildOptions, add_profiles, configuration
 from .progress import monitored
 from .timing_cache import TIMING_CACHE, load_timings, save_timings
+
+# Of a compiler's message, which may quote its own sources.
+LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def compile_graph(
     with monitored(library, prepared.config, tell):
         built = prepared.builder.build_serialized_network(prepared.network, prepared.config)
     if built is None or built.nbytes == 0:
-        reason = library.last_error() or "it does not say why"
-        raise DllmEdgeError(f"{compilation.bundle.path / graph.file}: {library.title} could not build it: {reason}")
+        reason = shorten(library.last_error() or "it does not say why", LONGEST_REASON, placeholder=" ...")
+        raise DllmEdgeError(
+            f"{compilation.bundle.path / graph.file}: {library.title} could not build it ({reason}): if memory ran out, see "
+            f"'dllm-edge plan' and give fewer --systems and --context; else {remedy(library, graph)}"
+        )
     # Straight from the builder's memory: an engine of 8B parameters is not held twice.
     with plan.open("wb") as stream:
         stream.write(memoryview(built))

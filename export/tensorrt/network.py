@@ -66,10 +66,11 @@ def _refused(library: Library, parser: Any, file: Path, graph: GraphFile) -> Dll
     operator, node = error.node_operator(), error.node_name()
     where = f"{operator} (node {node})" if operator else "this graph"
     reason = " ".join(error.desc().split())
-    return DllmEdgeError(f"{file}: {library.title} does not take {where}: {reason}: {_remedy(library, graph)}")
+    return DllmEdgeError(f"{file}: {library.title} does not take {where}: {reason}: {remedy(library, graph)}")
 
 
-def _remedy(library: Library, graph: GraphFile) -> str:
+def remedy(library: Library, graph: GraphFile) -> str:
+    """What to do where a library does not take a graph."""
     if graph.flavour == "fused":
         return "build the portable flavour with --flavour portable"
     return f"upgrade {library.name}, or report it with this line"
