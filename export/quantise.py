@@ -77,8 +77,8 @@ class QuantisationError:
 
     def add(self, weights: Tensor, quantised: Quantised) -> None:
         change = dequantise(quantised) - weights
-        self.squared_change += float(change.double().square().sum())
-        self.squared_norm += float(weights.double().square().sum())
+        self.squared_change += float(change.square().sum())
+        self.squared_norm += float(weights.square().sum())
         shares = change.unflatten(1, (quantised.scales.shape[1], -1)).abs().amax(-1) / quantised.scales.to(torch.float32)
         self.largest = max(self.largest, float(shares.max()))
 

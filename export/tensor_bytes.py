@@ -15,6 +15,8 @@ from .embedding_words import to_words
 from .quantise import QuantisationError, Quantised, pack, quantise
 
 CHUNK = 8 << 20
+# Quantising a chunk takes a dozen arrays of its size in float32, which should fit a cache.
+QUANTISED_CHUNK = 1 << 20
 # Integers that are in memory at once: a large tensor is read again for each such part of its inputs.
 TILE = 32 << 20
 
@@ -32,7 +34,7 @@ def plain_bytes(checkpoint: Checkpoint, name: str, dtype: DType) -> Iterator[mem
     if checkpoint.stored(name).dtype == dtype and not checkpoint.merged(name):
         yield from raw_bytes(checkpoint, name, CHUNK)
         return
-    for values in _rows(checkpoint, name):
+    for values in _rows(checkpoint, name, CHUNK):
         converted = values.to(getattr(torch, dtype))
         _check_range(checkpoint, name, values, converted, dtype)
         yield _bytes_of(converted)
@@ -57,7 +59,7 @@ def quantised_bytes(
         last = min(first + width, inputs)
         tile = torch.empty(last - first, outputs, dtype=torch.int8)
         row = 0
-        for values in _rows(checkpoint, name):
+        for values in _rows(checkpoint, name, QUANTISED_CHUNK):
             found = _quantised(checkpoint, name, values[:, first:last], dtype, weight_format, error)
             rows = slice(row, row + len(values))
             tile[:, rows], scales[first // group : last // group, rows] = found.integers.T, found.scales.T
@@ -70,12 +72,15 @@ def embedding_bytes(
     checkpoint: Checkpoint, name: str, dtype: DType, weight_format: WeightFormat, error: QuantisationError
 ) -> Iterator[memoryview]:
     """An embedding as words of integers (`embedding_words`), then its scales `[ids, width / group]`; else as above."""
-    scales = []
-    for values in _rows(checkpoint, name):
+    ids, width = checkpoint.stored(name).shape
+    scales = torch.empty(ids, width // weight_format.group, dtype=getattr(torch, dtype))
+    row = 0
+    for values in _rows(checkpoint, name, QUANTISED_CHUNK):
         found = _quantised(checkpoint, name, values, dtype, weight_format, error)
-        scales.append(found.scales)
+        scales[row : row + len(values)] = found.scales
+        row += len(values)
         yield _bytes_of(to_words(found.integers))
-    yield from map(_bytes_of, scales)
+    yield _bytes_of(scales)
 
 
 def _quantised(
@@ -104,12 +109,12 @@ def raw_bytes(checkpoint: Checkpoint, name: str, size: int) -> Iterator[memoryvi
             yield buffer[:wanted]
 
 
-def _rows(checkpoint: Checkpoint, name: str) -> Iterator[Tensor]:
-    """The values of a tensor in order: some rows of a matrix at a time, or a part of a vector."""
+def _rows(checkpoint: Checkpoint, name: str, size: int) -> Iterator[Tensor]:
+    """The values of a tensor in order, `size` bytes at a time: rows of a matrix, or a part of a vector."""
     stored = checkpoint.stored(name)
     inner = stored.shape[1:]
     row = stored.length // stored.shape[0]
-    count = max(1, CHUNK // row)
+    count = max(1, size // row)
     if checkpoint.merged(name):
         yield from checkpoint.read(name).split(count)
         return

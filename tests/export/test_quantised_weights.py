@@ -72,7 +72,7 @@ def test_parts_of_a_tensor_give_the_same_bytes_as_the_whole(tmp_path: Path, monk
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     whole = write_weights(checkpoint, tmp_path / "whole", "float16", silent, FORMATS)
-    monkeypatch.setattr(tensor_bytes, "CHUNK", 1000)
+    monkeypatch.setattr(tensor_bytes, "QUANTISED_CHUNK", 1000)
     monkeypatch.setattr(tensor_bytes, "TILE", 96 * 32)
     parts = write_weights(checkpoint, tmp_path / "parts", "float16", silent, FORMATS)
     assert parts.files == whole.files
@@ -130,7 +130,7 @@ from dllm_edge.export import tensor_bytes
 from dllm_edge.export.checkpoint import Checkpoint
 from dllm_edge.export.weights import write_weights
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
-tensor_bytes.CHUNK, tensor_bytes.TILE = 1 << 18, 1 << 20
+tensor_bytes.CHUNK, tensor_bytes.QUANTISED_CHUNK, tensor_bytes.TILE = 1 << 18, 1 << 18, 1 << 20
 torch.set_num_threads(1)
 def resident(what):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) * 1024
@@ -146,11 +146,11 @@ print(resident("VmHWM") - before)
 
 
 def test_memory_does_not_grow_with_a_tensor(tmp_path: Path) -> None:
-    """A feed-forward matrix of 64 MB, and one of its tiles in memory with what a chunk of its rows is turned into."""
+    """A feed-forward matrix of 32 MB, and one of its tiles in memory with what a chunk of its rows is turned into."""
     from dllm_edge.scripts.write_random_llada import Shape, write_random_llada
 
     write_random_llada(tmp_path / "small", Shape(1, 64, 4, 4, 192, 1024, 1))
-    write_random_llada(tmp_path / "large", Shape(1, 1024, 4, 4, 32768, 16384, 1))
+    write_random_llada(tmp_path / "large", Shape(1, 1024, 4, 4, 16384, 1024, 1))
     done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 24 << 20
