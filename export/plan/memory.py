@@ -25,7 +25,7 @@ def activations(config: ModelConfig, compute: DType, profile: Profile, scores: i
 
     Counted from `graphs.step` and its parts: the float32 residual stream before and after an addition, the mask, the queries of
     all layers, which saliency reads at the end, and the largest of attention, feed-forward and head. Against ONNX Runtime's CPU
-    provider (135M parameters, contexts of 1,024 and 2,048, three systems, both flavours) whole decodes were 0.92 to 1.13 of it.
+    provider (135M parameters, contexts of 1,024 and 2,048, three systems, both flavours) whole decodes took 0.88 to 1.07 of it.
     """
     rows = profile.batch * profile.queries
     visible = rows * (profile.capacity + profile.queries)
