@@ -38,7 +38,6 @@ class OnnxRuntimeEngine(HostCaches):
         self.flavour = graph.flavour
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry(*INTEGER_WEIGHTS)
         self.session = open_session(bundle, graph, options, ["CPUExecutionProvider"])
         _return_free_memory()
 
@@ -73,6 +72,7 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """A session of one of the bundle's graphs; raises `DllmEdgeError` where ONNX Runtime cannot load it."""
     options.log_severity_level = 3
+    options.add_session_config_entry(*INTEGER_WEIGHTS)
     file = bundle.path / graph.file
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=providers)
