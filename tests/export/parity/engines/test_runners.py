@@ -46,14 +46,14 @@ def doubled(past: Any) -> Any:
 def session() -> onnxruntime.InferenceSession:
     """`topk_ids` are the input ids, `new` is twice `past`, in bfloat16."""
     kinds = {"int64": TensorProto.INT64, "bool": TensorProto.BOOL, "bfloat16": TensorProto.BFLOAT16}
-    values = [[helper.make_tensor_value_info(spec.name, kinds[spec.dtype], spec.axes) for spec in specs] for specs in SPECS]
+    taken, found = ([helper.make_tensor_value_info(one.name, kinds[one.dtype], one.axes) for one in specs] for specs in SPECS)
     nodes = [
         helper.make_node("Identity", ["input_ids"], ["topk_ids"]),
         helper.make_node("Cast", ["past"], ["wide"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["wide", "wide"], ["twice"]),
         helper.make_node("Cast", ["twice"], ["new"], to=TensorProto.BFLOAT16),
     ]
-    graph = helper.make_graph(nodes, "g", *values)
+    graph = helper.make_graph(nodes, "g", taken, found)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

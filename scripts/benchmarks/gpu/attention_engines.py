@@ -1,0 +1,106 @@
+"""Running the two forms of attention on ONNX Runtime or TensorRT, over memory of a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import prod
+from statistics import median
+from typing import Any
+
+import onnxruntime
+
+from ....export.tensorrt.options import BuildOptions, add_profiles, configuration
+from ....export.tensorrt.targets import choose_targets
+from ....graphs.contract import ITEM_SIZES
+from ....graphs.errors import DllmEdgeError
+from ....runtime.engines.cuda import CudaDevice
+from ....runtime.engines.device import Device, Launch
+from ....runtime.engines.onnxruntime_cuda import INSTALL, PROVIDER
+from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
+from ....runtime.engines.tensorrt_library import Library, find_library
+from ....runtime.profiles import Shapes
+from .attention import FORMS, HEADS, Attention
+from .job import BLOCK, Job
+
+WARM_UP, ROUNDS, LAUNCHES = 3, 20, 32
+Prepare = Callable[[bytes, Attention, Shapes, dict[str, int]], Launch]
+"""A launch of a graph over tensors at these addresses, its inputs of these shapes."""
+
+
+def time_forms(device: Device, prepare: Prepare, attention: Attention, slots: int, rounds: int = ROUNDS) -> dict[str, float]:
+    """Median seconds of each form: many launches, then one wait."""
+    given, found = attention.specs()
+    memory = {spec.name: device.allocate(prod(spec.sized({"C": slots})) * ITEM_SIZES[spec.dtype]) for spec in given + found}
+    shapes = {spec.name: spec.sized({"C": slots}) for spec in given}
+    addresses = {name: piece.address for name, piece in memory.items()}
+    launches = {form: prepare(attention.graph(form).SerializeToString(), attention, shapes, addresses) for form in FORMS}
+    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
+    for _ in range(WARM_UP + rounds):
+        for form, launch in launches.items():
+            started = time.perf_counter()
+            for _ in range(LAUNCHES):
+                launch()
+            device.synchronise()
+            seconds[form].append((time.perf_counter() - started) / LAUNCHES)
+    return {form: median(taken[WARM_UP:]) for form, taken in seconds.items()}
+
+
+def measure_attention(job: Job) -> list[dict[str, Any]]:
+    """A row for each number of heads and of slots, both forms on the engine of the job."""
+    device = CudaDevice()
+    prepare = on_cuda_provider(device) if job.engine == "onnxruntime" else on_tensorrt(device, find_library(job.engine))
+    rows = []
+    for name, sizes in HEADS.items():
+        attention = Attention(*sizes, BLOCK, job.compute)  # type: ignore[arg-type]
+        for slots in job.contexts:
+            seconds = time_forms(device, prepare, attention, slots)
+            rows.append({"heads": name, "slots": slots, "seconds": seconds, "ratio": seconds[FORMS[0]] / seconds[FORMS[1]]})
+    return rows
+
+
+def on_onnxruntime(providers: list[Any], place: str) -> Prepare:
+    def prepare(graph: bytes, attention: Attention, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(graph, options, providers=providers)
+        executor = OnnxRuntimeExecutor({"attention": session}, {"attention": attention.specs()}, place)
+        return executor.prepare("attention", shapes, addresses)
+
+    return prepare
+
+
+def on_cuda_provider(device: CudaDevice) -> Prepare:
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
+    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
+    return on_onnxruntime([provider, "CPUExecutionProvider"], "cuda")
+
+
+def on_tensorrt(device: CudaDevice, library: Library) -> Prepare:
+    def prepare(graph: bytes, attention: Attention, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+        plan = build_plan(library, graph, shapes, device.compute_capability)
+        engine = library.module.Runtime(library.logger).deserialize_cuda_engine(plan)
+        context = engine.create_execution_context() if engine else None
+        if context is None:
+            raise DllmEdgeError(
+                f"{library.title} could not open what it built ({library.last_error()}): see 'dllm-edge doctor'"
+            )
+        for name, address in addresses.items():
+            context.set_tensor_address(name, address)
+        return lambda: context.execute_async_v3(device.stream)
+
+    return prepare
+
+
+def build_plan(library: Library, graph: bytes, shapes: Shapes, target: str) -> Any:
+    builder = library.module.Builder(library.logger)
+    network = library.create_network(builder)
+    parser = library.module.OnnxParser(network, library.logger)
+    parsed = parser.parse(graph)
+    config = configuration(library, builder, choose_targets(library, (), target), BuildOptions())
+    add_profiles(builder, config, [shapes])
+    plan = builder.build_serialized_network(network, config) if parsed else None
+    if plan is None:
+        raise DllmEdgeError(f"{library.title} could not build one layer's attention ({library.last_error()}): send this line")
+    return plan

@@ -1,0 +1,52 @@
+"""What the GPU's memory gives, measured by copies within it, and the share of it that a step takes."""
+
+from __future__ import annotations
+
+import time
+from math import prod
+from statistics import median
+from typing import Any
+
+from ....graphs import contract
+from ....graphs.config import ModelConfig
+from ....graphs.contract import ITEM_SIZES, DType, Profile
+from ....graphs.families import canonical_shapes
+from ....runtime.engines.cuda import CudaDevice
+
+# Far beyond any cache on a GPU. Enough copies that waiting for the last of them does not count.
+NBYTES, COPIES, ROUNDS = 512 << 20, 20, 5
+
+
+def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIES, rounds: int = ROUNDS) -> float:
+    """Bytes read and written a second: the median of a few rounds of copies, after one that is not counted."""
+    source, target = device.allocate(nbytes), device.allocate(nbytes)
+    kind = device.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+    seconds = []
+    for _ in range(rounds + 1):
+        device.synchronise()
+        started = time.perf_counter()
+        for _ in range(copies):
+            device.cuda.cudaMemcpyAsync(target.address, source.address, nbytes, kind, device.stream)
+        device.synchronise()
+        seconds.append(time.perf_counter() - started)
+    return 2 * nbytes * copies / median(seconds[1:])
+
+
+def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
+    """Bytes that a step cannot but read: every weight once, the cache once; of an embedding that is no LM head, its rows."""
+    item = ITEM_SIZES[compute]
+    shapes = canonical_shapes(config)
+    weights = sum(map(prod, shapes.values()))
+    if not config.tie_embeddings:
+        weights -= prod(shapes["embedding.weight"]) - profile.batch * profile.queries * config.hidden_size
+    return item * weights + profile.batch * contract.cache_bytes(config, compute, profile.capacity)
+
+
+def share(nbytes: int, seconds: float, bandwidth: float) -> float:
+    """Of the bandwidth, what reading `nbytes` in that time takes."""
+    return nbytes / seconds / bandwidth
+
+
+def measure_bandwidth() -> dict[str, Any]:
+    device = CudaDevice()
+    return {"gpu": device.name, "compute_capability": device.compute_capability, "copy_bandwidth": copy_bandwidth(device)}

@@ -1,0 +1,53 @@
+"""The models that are measured: random weights of known shapes, and the demo, exported in the types asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ....export.bundle import export_bundle
+from ....graphs.errors import DllmEdgeError
+from ....runtime.bundle import Bundle
+from ...bundles import CHECKPOINT, DEMO
+from ...output import Report
+from ...write_random_llada import SCALES, write_random, write_random_llada
+from ..engine import SHAPE
+
+SHAPES = ("tiny", "135m", "1.5b", "8b")
+# What to say before a large one is made.
+LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much for each TensorRT engine, and minutes for each"}
+
+
+def bundle_of(folder: Path, shape: str, compute: str, report: Report) -> Path:
+    """A bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
+    path = folder / f"{shape}-{compute}.bundle"
+    if _opens(path):
+        return path
+    checkpoint = CHECKPOINT if shape == DEMO else _checkpoint(folder, shape, report)
+    # Random weights are bfloat16, so there they need not be written twice.
+    linked = shape != DEMO and compute == "bfloat16"
+    stage = f"export {shape} in {compute}"
+    export_bundle(
+        checkpoint, path, dtype=compute, link=linked, overwrite=True, progress=lambda _stage, share: report(stage, share)
+    )
+    return path
+
+
+def _checkpoint(folder: Path, shape: str, report: Report) -> Path:
+    checkpoint = folder / shape
+    if (checkpoint / "model.safetensors.index.json").exists():
+        return checkpoint
+    report(f"write {shape}", 0.0)
+    if shape == "1.5b":
+        write_random(checkpoint, SHAPE, shards=1)
+    else:
+        write_random_llada(checkpoint, SCALES[shape])
+    report(f"write {shape}", 1.0)
+    return checkpoint
+
+
+def _opens(path: Path) -> bool:
+    try:
+        Bundle.open(path)
+    except DllmEdgeError:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""The engine of a job: built on the spot where it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....export.tensorrt.build import build_engine
+from ....export.tensorrt.options import BuildOptions
+from ....export.tensorrt.targets import choose_targets
+from ....runtime.bundle import Bundle
+from ....runtime.dry_run import Use, derive_workload
+from ....runtime.engines.cuda import CudaDevice
+from ....runtime.engines.device_engine import DeviceEngine
+from ....runtime.engines.onnxruntime_cuda import open_cuda
+from ....runtime.engines.tensorrt import engine_over
+from ....runtime.engines.tensorrt_library import find_library
+from ....runtime.profiles import Workload
+
+
+def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> DeviceEngine:
+    """`name` is one of `job.ENGINES`; raises `DllmEdgeError` for what this machine cannot run."""
+    if name == "onnxruntime":
+        return open_cuda(bundle, compute)
+    library, device = find_library(name), CudaDevice()
+    targets = choose_targets(library, (), device.compute_capability)
+    built = build_engine(bundle, library, targets, workload, BuildOptions(compute=compute))
+    return engine_over(bundle, library, device, built.engine)
+
+
+def with_block_steps(bundle: Bundle, uses: Sequence[Use], context: int, blocks: Workload) -> Workload:
+    """What decodes of `uses` need, and the block steps that are timed alone."""
+    decodes = derive_workload(bundle.config, uses, [context])
+    profiles = dict.fromkeys((*decodes.profiles, *blocks.profiles))
+    return Workload(tuple(profiles), decodes.saliency, decodes.select)

@@ -1,0 +1,99 @@
+"""Each job, on the device loop over host memory, as its own process would run it; and the processes themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dllm_edge.export.bundle import export_bundle
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.profiles import Workload
+from dllm_edge.scripts.benchmarks.gpu import once
+from dllm_edge.scripts.benchmarks.gpu.bandwidth import measure_bandwidth
+from dllm_edge.scripts.benchmarks.gpu.eager import time_torch
+from dllm_edge.scripts.benchmarks.gpu.engines import open_engine
+from dllm_edge.scripts.benchmarks.gpu.job import Job
+from dllm_edge.scripts.benchmarks.gpu.processes import run_job
+
+from ....runtime.device_engines import on_host
+from ....runtime.host_cuda import HostCuda
+from ....tiny import write_tiny
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Workload]:
+    """Engines over host memory in the place of the GPU's, and what they were asked to serve."""
+    asked: list[Workload] = []
+
+    def build(bundle: Bundle, name: str, compute: str, workload: Workload) -> Any:
+        asked.append(workload)
+        return on_host(bundle, workload)
+
+    monkeypatch.setattr(once, "open_engine", build)
+    return asked
+
+
+def run(job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.setattr(sys, "argv", ["once", json.dumps(job.to_json())])
+    once.main()
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("part", ["step", "host"])
+def test_timed_parts_share_an_engine(
+    part: str, tiny: Bundle, built: list[Workload], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(part, "tensorrt", "tiny", "float32", str(tiny.path), (256, 320))
+    found = run(job, monkeypatch, capsys)
+    assert built[0].profiles == (Profile(1, 256, 1, 32), Profile(1, 32, 256, 32), Profile(1, 32, 320, 32))
+    assert [row["context"] for row in found] == [256, 256, 320, 320] if part == "step" else found["context"] == 256
+
+
+def test_parity_runs_every_level(
+    tmp_path: Path, built: list[Workload], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = write_tiny(tmp_path / "checkpoint", "llada")
+    decoding = {"defaults": {"gen_length": 16, "block_length": 8}, "task": "arithmetic"}
+    (checkpoint / "decoding.json").write_text(json.dumps(decoding))
+    export_bundle(checkpoint, tmp_path / "bundle")
+    monkeypatch.setattr(once, "SAMPLES", 3)
+    report = run(Job("parity", "tensorrt", "demo", "float32", str(tmp_path / "bundle")), monkeypatch, capsys)
+    assert report["passed"] is True
+    assert [level["name"] for level in report["levels"]] == ["structure", "layers", "trajectory", "task"]
+    assert not any("not applicable" in line for level in report["levels"] for line in level["lines"])
+
+
+def test_the_torch_module_in_eager_mode(tiny: Bundle) -> None:
+    rows = time_torch(tiny.config, "float32", (64,), compiled=False, device="cpu", warm_up=1, rounds=3)
+    assert [(row["context"], row["compiled"], row["rounds"]) for row in rows] == [(64, False, 3)]
+    assert 0 < rows[0]["seconds"] < 10
+
+
+def test_the_gpu_itself(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.bandwidth.copy_bandwidth", lambda _device: 3e12)
+    assert measure_bandwidth() == {"gpu": "host", "compute_capability": "sm87", "copy_bandwidth": 3e12}
+
+
+def test_an_engine_that_is_not_there_is_an_error(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(DllmEdgeError, match="TensorRT"):
+        open_engine(tiny, "tensorrt", "float32", Workload(()))
+
+
+def test_a_job_comes_back_with_its_error(tiny: Bundle) -> None:
+    """In a process of its own, which finds no bundle."""
+    job = Job("step", "onnxruntime", "tiny", "float16", "nowhere", (256,))
+    found = run_job(job, 120)
+    assert found["job"] == job.to_json()
+    assert found["error"] == "nowhere: there is no such bundle: make one with 'dllm-edge export CHECKPOINT nowhere'"
+    assert Job.from_text(json.dumps(found["job"])) == job
+
+
+def test_a_job_has_a_limit() -> None:
+    assert run_job(Job("bandwidth"), 0.01)["error"] == "took longer than 0 s: give more with --limit"

@@ -1,0 +1,153 @@
+"""What `gpu_bench` plans, keeps going through, and prints; nothing here needs a GPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.scripts import gpu_bench
+from dllm_edge.scripts.benchmarks.gpu import bundles, processes
+from dllm_edge.scripts.benchmarks.gpu.findings import findings
+from dllm_edge.scripts.benchmarks.gpu.job import Job
+from dllm_edge.scripts.gpu_bench import PARTS, SHAPES, chosen, main, parse_contexts, plan_jobs
+
+from .conftest import parsed
+
+BANDWIDTH = 3e12
+GPU = {"gpu": "a GPU", "compute_capability": "sm90", "copy_bandwidth": BANDWIDTH}
+
+
+def step_rows(seconds: float) -> list[dict[str, Any]]:
+    shared = {"context": 512, "bytes": 3_000_000_000, "engine_host_seconds": 2e-5, "rounds": 100}
+    return [{"cuda_graph": graph, "seconds": seconds * (1 if graph else 2), **shared} for graph in (False, True)]
+
+
+def result_of(job: Job) -> Any:
+    return {
+        "bandwidth": GPU,
+        "parity": {"levels": [{"name": "layers", "passed": True, "data": {}}, {"name": "task", "passed": False, "data": {}}]},
+        "step": step_rows(0.00125),
+        "host": {"host_seconds": 8e-5},
+        "torch": [{"context": 512, "seconds": 0.005 if job.engine == "torch" else 0.002}],
+        "attention": [{"heads": "h", "slots": 2048, "seconds": {"keys and values": 3e-5, "scores": 2e-5}, "ratio": 1.5}],
+    }[job.part]
+
+
+def run_job(job: Job, limit: float) -> dict[str, Any]:
+    """Everything runs but TensorRT."""
+    if job.engine == "tensorrt":
+        return {"job": job.to_json(), "seconds": 0.0, "error": "TensorRT is not installed: install it"}
+    return {"job": job.to_json(), "seconds": 1.0, "result": result_of(job)}
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[Any, str, str]]:
+    monkeypatch.setattr(processes, "run_job", run_job)
+    monkeypatch.setattr(bundles, "bundle_of", lambda folder, shape, compute, report: folder / f"{shape}-{compute}")
+
+    def run(*options: str) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gpu_bench", *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_numbers_and_goals(bench: Callable[..., tuple[Any, str, str]], tmp_path: Path) -> None:
+    kept = tmp_path / "gpu.json"
+    code, out, _ = bench("--shapes", "1.5b", "--types", "float16", "--contexts", "512", "--output", str(kept), "--json")
+    data = parsed(out)
+    assert not code
+    assert parsed(kept.read_text()) == data
+    assert set(data) == {"machine", "gpu", "versions", "findings", "outcomes"}
+    found = {finding["name"]: finding for finding in data["findings"]}
+    place = "tensorrt-rtx, 1.5b, float16"
+    # 3 GB in 1.25 ms are 2.4 TB/s, of 3.
+    share = found[f"{place}: step over 512, CUDA graph: share of the copies' bandwidth"]
+    assert (share["value"], share["met"]) == (pytest.approx(80.0), True)
+    assert found[f"{place}: over 512, faster than torch"]["value"] == pytest.approx(4.0)
+    assert found[f"{place}: over 512, faster than torch"]["met"] is True
+    assert found[f"{place}: over 512, faster than torch.compile"]["met"] is None
+    assert found[f"{place}: host, a block step"]["value"] == pytest.approx(80.0)
+    assert found["onnxruntime, demo, float32: parity, task"]["met"] is False
+    assert found["onnxruntime, float16: attention, h, 2048 slots"]["text"] == "keys and values 30 us, scores 20 us: 1.50x"
+
+
+def test_what_did_not_run_is_said(bench: Callable[..., tuple[Any, str, str]]) -> None:
+    code, out, _ = bench("--shapes", "135m", "--types", "bfloat16", "--contexts", "512", "--parts", "step")
+    assert not code
+    assert "not measured: step, tensorrt, 135m, bfloat16: TensorRT is not installed: install it" in out
+    assert "2.500 ms" in out
+
+
+def test_large_shapes_are_announced(bench: Callable[..., tuple[Any, str, str]]) -> None:
+    assert "16 GB" not in bench("--parts", "step", "--json")[2]
+    assert "8B shape: 16 GB" in bench("--parts", "step", "--shapes", "8b", "--json")[2]
+
+
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = {"job": Job("bandwidth").to_json(), "seconds": 0.1, "error": "there is no CUDA device here: run 'dllm-edge doctor'"}
+    monkeypatch.setattr(processes, "run_job", lambda job, limit: gone)
+    monkeypatch.setattr(sys, "argv", ["gpu_bench"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr() == ("", "error: there is no CUDA device here: run 'dllm-edge doctor'\n")
+
+
+def test_jobs() -> None:
+    jobs = plan_jobs(("step", "torch"), ("135m",), ("tensorrt", "onnxruntime"), ("float16",), (512,))
+    assert [job.label for job in jobs] == [
+        "torch, torch, 135m, float16",
+        "torch, torch.compile, 135m, float16",
+        "step, tensorrt, 135m, float16",
+        "step, onnxruntime, 135m, float16",
+    ]
+    parity = plan_jobs(("parity",), (), ("onnxruntime",), ("float16",), (512,))
+    assert [job.compute for job in parity] == ["float32", "float16"]
+    assert {job.part for job in plan_jobs(PARTS, ("tiny",), ("onnxruntime",), ("float16",), (512,))} == set(PARTS)
+
+
+def test_options() -> None:
+    assert chosen("8b, tiny", SHAPES, "--shapes") == ["8b", "tiny"]
+    assert parse_contexts("512,2048") == (512, 2048)
+    for text in ("9b", ""):
+        with pytest.raises(DllmEdgeError, match=r"--shapes .*: choose of tiny, 135m, 1\.5b, 8b"):
+            chosen(text, SHAPES, "--shapes")
+    for text in ("many", "128", ""):
+        with pytest.raises(DllmEdgeError, match=r"--contexts .*: give numbers of 256 or more"):
+            parse_contexts(text)
+
+
+def test_a_model_that_cannot_be_made_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> Path:
+        raise DllmEdgeError("no space left: free 16 GB")
+
+    monkeypatch.setattr(bundles, "bundle_of", refuse)
+    jobs = [Job("step", "onnxruntime", "8b", "float16"), Job("attention", "onnxruntime", "", "float16")]
+    first, second = gpu_bench.run_all(jobs, tmp_path, lambda _stage, _share: None, lambda job: run_job(job, 1))
+    assert first["error"] == "no space left: free 16 GB"
+    assert "result" in second
+    assert len(findings([first, second], BANDWIDTH)) == 2
+
+
+def test_bundles_are_made_once(tmp_path: Path, demo_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "CHECKPOINT", demo_checkpoint)
+    told: list[str] = []
+    for shape, compute in (("tiny", "bfloat16"), ("tiny", "float16"), ("demo", "float16")):
+        path = bundles.bundle_of(tmp_path, shape, compute, lambda stage, _share: told.append(stage))
+        assert Bundle.open(path).manifest.compute == compute
+    assert list(dict.fromkeys(told))[:2] == ["write tiny", "export tiny in bfloat16"]
+    assert Bundle.open(tmp_path / "demo-float16.bundle").task == "arithmetic"
+    told.clear()
+    bundles.bundle_of(tmp_path, "tiny", "float16", lambda stage, _share: told.append(stage))
+    assert told == []
