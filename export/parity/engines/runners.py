@@ -20,6 +20,7 @@ from ....runtime.engines.tensorrt_library import Library
 from ..differences import Array
 
 INSTALL = "install it with pip install 'polygraphy>=0.53.6'"
+CUDA_RUNTIME = "install it with pip install nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-runtime), or set LD_LIBRARY_PATH"
 OUTSIDE = {"int64": "tensor(int64)", "bool": "tensor(bool)", "float32": "tensor(float)"}
 
 
@@ -38,6 +39,8 @@ def polygraphy() -> Iterator[Any]:
             yield comparator
     except PolygraphyException as error:
         raise DllmEdgeError(f"Polygraphy could not run the engine: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise DllmEdgeError(f"Polygraphy could not load CUDA's runtime ({error}): {CUDA_RUNTIME}") from error
 
 
 class ContractSession:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,3 +121,20 @@ def test_without_polygraphy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polygraphy", None)
     with pytest.raises(DllmEdgeError, match=r"needs polygraphy .*: install it with pip install"), polygraphy():
         pass
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx")
+def test_plans_of_tensorrt_rtx_open_with_its_own_module() -> None:
+    """In a process of its own: Polygraphy settles on a TensorRT when it is imported. Without a GPU, it ends at CUDA."""
+    code = """
+from dllm_edge.export.parity.engines.runners import plan_runner, polygraphy
+from dllm_edge.runtime.engines.tensorrt_library import find_library
+with polygraphy():
+    runner = plan_runner(find_library("tensorrt-rtx"), None, 3, ([], []))
+    import polygraphy.backend.trt.runner as used
+    print(used.trt.__name__, used.trt.ICudaEngine.__module__, runner.get_input_metadata is not None)
+    runner.activate()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "tensorrt_rtx" in done.stdout, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("dllm_edge.graphs.errors.DllmEdgeError: Polygraphy could not")

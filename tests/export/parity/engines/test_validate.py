@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dllm_edge.export.parity.decodes import default_runs, short_runs
+from dllm_edge.export.parity.engines import subject
+from dllm_edge.export.parity.engines.runners import session_runner
 from dllm_edge.export.parity.engines.validate import validate_engine
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle import Bundle
 from dllm_edge.runtime.dry_run import derive_workload
+from dllm_edge.runtime.engines import tensorrt
 from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.engines.tensorrt_library import Library, library_of
 from dllm_edge.runtime.generate import Model, load
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ....runtime.device_engines import on_host
+from ....runtime.host_cuda import HostCuda
+from ....runtime.host_tensorrt import HostTensorRT, build_on_host
 from ....tiny import write_tiny
 
 
@@ -95,3 +102,26 @@ def test_damaged_weights_are_found_before_any_level(bundle: Bundle) -> None:
     file.write_bytes(data)
     with pytest.raises(DllmEdgeError, match="SHA-256"):
         validate_engine(model)
+
+
+def test_tensorrt_over_host_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the way but for Polygraphy's own runner of plans: its place takes the session that a plan here is."""
+    pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
+    cuda, asked = HostCuda(), list[int]()
+    monkeypatch.setattr("dllm_edge.runtime.engines.cuda._bindings", lambda: cuda)
+    monkeypatch.setattr(tensorrt, "find_library", lambda _name: library_of("tensorrt", HostTensorRT(cuda)))
+
+    def plan_runner(library: Library, engine: Any, profile: int, specs: Any) -> Any:
+        asked.append(profile)
+        return session_runner(engine.session, bundle, "float32")
+
+    monkeypatch.setattr(subject, "plan_runner", plan_runner)
+    names = dict.fromkeys(system for system, _ in default_runs(load(bundle.path)))
+    uses = [(SYSTEMS[name], load(bundle.path).settings(name)) for name in names]
+    build_on_host(bundle, derive_workload(bundle.config, uses, [320]))
+    report = validate_engine(load(bundle.path, engine="tensorrt", compute="float32"), samples=2, threads=1)
+    assert report.passed
+    assert asked == list(range(len(report.levels[1].data["profiles"])))
+    assert report.subject == "tensorrt in float32"
+    assert report.versions["tensorrt"] == "10.16.1"
+    assert all("3 of 3 decodes equal" in line for line in report.levels[2].lines)
