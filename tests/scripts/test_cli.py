@@ -196,7 +196,7 @@ BAD_INPUT = {
     "generation too long": (("--gen-length", "3200000000"), "this model has 512"),
     "empty prompt": (("--prompt", " "), "the prompt is empty"),
     "unknown engine": (("--engine", "abacus"), "unknown engine 'abacus'"),
-    "unknown device": (("--device", "moon"), "unknown device 'moon'"),
+    "unknown device": (("--device", "moon"), "onnxruntime does not run on device 'moon': use cpu or cuda"),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ....graphs import contract
 from ....graphs.config import ModelConfig
 from ....graphs.contract import ITEM_SIZES, DType, Profile
+from ....graphs.errors import DllmEdgeError
 from ....graphs.families import canonical_shapes
 from ....runtime.engines.cuda import CudaDevice
 
@@ -26,7 +27,9 @@ def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIE
         device.synchronise()
         started = time.perf_counter()
         for _ in range(copies):
-            device.cuda.cudaMemcpyAsync(target.address, source.address, nbytes, kind, device.stream)
+            (error,) = device.cuda.cudaMemcpyAsync(target.address, source.address, nbytes, kind, device.stream)
+            if error != device.cuda.cudaError_t.cudaSuccess:
+                raise DllmEdgeError(f"CUDA: copying within the GPU failed with {error.name}: see 'dllm-edge doctor'")
         device.synchronise()
         seconds.append(time.perf_counter() - started)
     return 2 * nbytes * copies / median(seconds[1:])
@@ -48,5 +51,7 @@ def share(nbytes: int, seconds: float, bandwidth: float) -> float:
 
 
 def measure_bandwidth() -> dict[str, Any]:
+    """With what the GPU is; `cuda_driver` is the newest CUDA that the driver takes, as 12060."""
     device = CudaDevice()
-    return {"gpu": device.name, "compute_capability": device.compute_capability, "copy_bandwidth": copy_bandwidth(device)}
+    about = {"gpu": device.name, "compute_capability": device.compute_capability}
+    return {**about, "cuda_driver": device.cuda.cudaDriverGetVersion()[1], "copy_bandwidth": copy_bandwidth(device)}

@@ -4,6 +4,7 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile
+from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import family_of
 from dllm_edge.runtime.engines.cuda import CudaDevice
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import copy_bandwidth, share, step_bytes
@@ -40,3 +41,10 @@ def test_copies_count_what_is_read_and_written(cuda: HostCuda, monkeypatch: pyte
     monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.bandwidth.time.perf_counter", lambda: float(next(clock)))
     # A second between any two looks at the clock: 4 copies of 1,000 bytes, each read and written.
     assert copy_bandwidth(device, nbytes=1000, copies=4, rounds=3) == 8000
+
+
+def test_a_copy_that_fails_is_an_error(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = (cuda.cudaError_t.cudaErrorInvalidValue,)
+    monkeypatch.setattr(cuda, "cudaMemcpyAsync", lambda *_: refused)
+    with pytest.raises(DllmEdgeError, match="copying within the GPU failed with cudaErrorInvalidValue"):
+        copy_bandwidth(CudaDevice(), nbytes=1000, copies=1, rounds=1)

@@ -20,6 +20,7 @@ from dllm_edge.scripts.benchmarks.gpu.eager import time_torch
 from dllm_edge.scripts.benchmarks.gpu.engines import open_engine
 from dllm_edge.scripts.benchmarks.gpu.job import Job
 from dllm_edge.scripts.benchmarks.gpu.processes import run_job
+from dllm_edge.scripts.gpu_bench import PARTS
 
 from ....runtime.device_engines import on_host
 from ....runtime.host_cuda import HostCuda
@@ -37,6 +38,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Workload]:
 
     monkeypatch.setattr(once, "open_engine", build)
     return asked
+
+
+def test_every_part_has_a_measure() -> None:
+    assert {"bandwidth", *PARTS} == set(once.MEASURES)
 
 
 def run(job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
@@ -77,7 +82,9 @@ def test_the_torch_module_in_eager_mode(tiny: Bundle) -> None:
 
 def test_the_gpu_itself(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.bandwidth.copy_bandwidth", lambda _device: 3e12)
-    assert measure_bandwidth() == {"gpu": "host", "compute_capability": "sm87", "copy_bandwidth": 3e12}
+    monkeypatch.setattr(cuda, "cudaDriverGetVersion", lambda: (0, 12060), raising=False)
+    about = {"gpu": "host", "compute_capability": "sm87", "cuda_driver": 12060}
+    assert measure_bandwidth() == {**about, "copy_bandwidth": 3e12}
 
 
 def test_an_engine_that_is_not_there_is_an_error(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
