@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import onnxruntime
 
@@ -16,9 +16,20 @@ from ....runtime.engines.device_engine import DeviceEngine
 from ....runtime.engines.onnxruntime import OnnxRuntimeEngine
 from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
 from ....runtime.engines.sizes import FixedSizes
-from ....runtime.engines.tensorrt import TensorRTExecutor
+from ....runtime.engines.tensorrt_library import Library
 from ..examples import PROFILES
 from .runners import plan_runner, session_runner
+
+
+class PlanExecutor(Protocol):
+    """The executor of a TensorRT engine."""
+
+    @property
+    def library(self) -> Library: ...
+
+    def engine(self, graph: str) -> Any:
+        """The deserialised engine of a graph."""
+        ...
 
 
 class Subject:
@@ -42,10 +53,17 @@ class Subject:
         """Polygraphy's runner of a step of this profile."""
         if session := self._session():
             return session_runner(session, self.bundle, self.compute)
-        executor = self.engine.executor if isinstance(self.engine, DeviceEngine) else None
-        assert isinstance(executor, TensorRTExecutor)
+        executor = self.plans
+        assert executor
         specs = contract.interface("step", self.bundle.config, self.compute, self.bundle.manifest.candidates)
         return plan_runner(executor.library, executor.engine("step"), list(self.profiles).index(profile), specs)
+
+    @property
+    def plans(self) -> PlanExecutor | None:
+        """What runs TensorRT's plans; None where sessions of ONNX Runtime run."""
+        if self._session() or isinstance(self.engine, OnnxRuntimeEngine):
+            return None
+        return cast("PlanExecutor", self.engine.executor)
 
     def _session(self) -> onnxruntime.InferenceSession | None:
         if isinstance(self.engine, OnnxRuntimeEngine):

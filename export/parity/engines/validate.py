@@ -12,9 +12,7 @@ from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle import Bundle
 from ....runtime.canvas import Canvas
 from ....runtime.dry_run import rehearse
-from ....runtime.engines.device_engine import DeviceEngine
 from ....runtime.engines.onnxruntime import OnnxRuntimeEngine
-from ....runtime.engines.tensorrt import TensorRTExecutor
 from ....runtime.generate import Model
 from ....runtime.request import Request
 from ....runtime.systems import SYSTEMS
@@ -44,7 +42,7 @@ def validate_engine(
     subject = Subject(model.bundle, model.engine)
     run = _EngineValidation(model, subject, progress or (lambda _stage, _share: None), samples, threads)
     label = f"{model.engine.name} in {subject.compute}"
-    report = Report(str(model.bundle.path), [], _versions(model), label, REFERENCE)
+    report = Report(str(model.bundle.path), [], _versions(subject), label, REFERENCE)
     run_levels(report, wanted, run.level)
     keep(report, model.bundle.path / REPORTS / f"validate-{label.replace(' in ', '-')}.json")
     return report
@@ -133,11 +131,10 @@ class _EngineValidation:
         return check_task(self.model, self._reference(), self.subject.engine.name, self.samples, self._tell("task"))
 
 
-def _versions(model: Model) -> dict[str, str]:
+def _versions(subject: Subject) -> dict[str, str]:
     found = {"onnxruntime": onnxruntime.__version__}
-    executor = model.engine.executor if isinstance(model.engine, DeviceEngine) else None
-    if isinstance(executor, TensorRTExecutor):
-        found[executor.library.name] = executor.library.version
+    if subject.plans:
+        found[subject.plans.library.name] = subject.plans.library.version
     return found | {name: _version(name) for name in VERSIONS}
 
 

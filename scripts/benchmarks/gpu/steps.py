@@ -24,18 +24,18 @@ def block_profile(context: int) -> Profile:
 def time_steps(
     engine: DeviceEngine, contexts: tuple[int, ...], warm_up: int = WARM_UP, rounds: int = ROUNDS
 ) -> list[dict[str, Any]]:
-    """A row for each context, with steps that are launched kernel by kernel and, where they can be, recorded."""
-    watched = WatchedEngine(engine)
+    """For each context a row of steps launched kernel by kernel and, where the engine records them, one of those replayed."""
+    watched, choices = WatchedEngine(engine), (False, True) if engine.records else (False,)
     rows = []
     for context in contexts:
         profile = engine.profile(block_profile(context))
         fill(engine, profile)
-        # A cache each, both held: whether a step is recorded is settled when a cache is first read.
-        caches = [engine.allocate(profile.batch, profile.capacity, bound=False, read=True) for _ in range(2)]
-        for recorded, cache in zip((False, True), caches, strict=True):
+        # A cache each, all held: whether a step is recorded is settled when a cache is first read.
+        caches = [engine.allocate(profile.batch, profile.capacity, bound=False, read=True) for _ in choices]
+        for recorded, cache in zip(choices, caches, strict=True):
             engine.records = recorded
             runs = _runs(watched, profile, Lanes(cache, 0, profile.batch), warm_up, rounds)
-            row = {"context": context, "cuda_graph": engine.records and recorded, "bytes": _bytes(engine, profile)}
+            row = {"context": context, "cuda_graph": engine.records, "bytes": _bytes(engine, profile)}
             rows.append(row | _summary(runs))
     return rows
 

@@ -19,11 +19,8 @@ from dllm_edge.export.parity.examples import PROFILES
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle import WEIGHTS, Bundle
-from dllm_edge.runtime.dry_run import derive_workload
 from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from dllm_edge.runtime.profiles import Workload
-from dllm_edge.runtime.settings import Settings
-from dllm_edge.runtime.systems import SYSTEMS
 
 from ....runtime.device_engines import on_host
 from ....runtime.numpy_engine import ENDLESS, NumpyEngine
@@ -98,10 +95,9 @@ def test_an_engine_of_fixed_profiles_runs_at_all_of_them(bundle: Bundle) -> None
     assert [found["profile"] for found in level.data["profiles"]] == [vars(profile) for profile in FIXED.profiles]
 
 
-def test_an_empty_cache_is_one_hidden_slot_on_a_device(bundle: Bundle) -> None:
-    assert [profile.capacity for profile in Subject(bundle, on_host(bundle, None)).profiles] == [1, 12, 64]
-    workload = derive_workload(bundle.config, [(SYSTEMS["vanilla"], Settings(gen_length=16, block_length=8))], [40])
-    assert Subject(bundle, on_host(bundle, workload)).profiles == workload.profiles
+def test_an_empty_cache_is_a_few_hidden_slots_on_a_device(bundle: Bundle) -> None:
+    held = Subject(bundle, on_host(bundle, None)).profiles
+    assert all(one.capacity >= max(1, wanted.capacity) for one, wanted in zip(held, PROFILES, strict=True))
 
 
 def test_what_is_not_a_number_is_off(bundle: Bundle) -> None:

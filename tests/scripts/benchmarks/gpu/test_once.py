@@ -56,7 +56,8 @@ def test_timed_parts_share_an_engine(
 ) -> None:
     job = Job(part, "tensorrt", "tiny", "float32", str(tiny.path), (256, 320))
     found = run(job, monkeypatch, capsys)
-    assert built[0].profiles == (Profile(1, 256, 1, 32), Profile(1, 32, 256, 32), Profile(1, 32, 320, 32))
+    assert {Profile(1, 32, 256, 32), Profile(1, 32, 320, 32)} < set(built[0].profiles)
+    assert max(profile.queries for profile in built[0].profiles) == 256
     assert [row["context"] for row in found] == [256, 256, 320, 320] if part == "step" else found["context"] == 256
 
 

@@ -53,6 +53,12 @@ def test_a_device_that_cannot_record_says_so(tiny: Bundle) -> None:
     assert [row["cuda_graph"] for row in rows] == [False, False]
 
 
+def test_an_engine_that_records_nothing_has_one_row_a_context(tiny: Bundle) -> None:
+    engine = on_host(tiny, None)
+    engine.records = False
+    assert [row["cuda_graph"] for row in time_steps(engine, (64, 96), warm_up=1, rounds=10)] == [False, False]
+
+
 def test_a_steps_time_holds_its_wait_and_its_host_time_does_not(tiny: Bundle) -> None:
     (row, _) = time_steps(on_host(tiny, None, SlowDevice()), (64,), warm_up=1, rounds=10)
     assert row["seconds"] >= 0.02
