@@ -16,7 +16,7 @@ from .driver import Driver
 from .engines.base import Engine, Float32, Int64, Lanes, StepOutputs
 from .engines.device_engine import DeviceEngine
 from .engines.host import HostCache, HostCaches
-from .engines.sizes import ExactSizes, FixedSizes, Sizes
+from .engines.sizes import ExactSizes, FixedSizes, Sizes, slot_step
 from .profiles import Workload
 from .request import Request
 from .settings import Settings
@@ -40,11 +40,11 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
     saliency: set[int] = set()
     select: set[tuple[int, int]] = set()
     for (system, settings), context in product(list(uses), sorted(set(contexts))):
-        engine = _DryEngine(config, ExactSizes())
+        engine = _DryEngine(config, ExactSizes(slot_step(config)))
         _decode(engine, system, settings, context)
         for profile, bound in engine.steps:
             sizes = {1} if bound else {1, batch}
-            profiles |= {replace(profile, batch=size, capacity=max(1, profile.capacity)) for size in sizes}
+            profiles |= {replace(profile, batch=size) for size in sizes}
         saliency |= engine.scored
         select |= engine.moved
     # A lane may be filled from the staging buffer of any context.

@@ -92,12 +92,10 @@ def _activations(subject: Subject, steps: Steps, target: Target) -> int:
     """Of the step that takes most, with its new keys and values; a refresh's lie in a cache."""
     config, compute = subject.config, target.compute(subject.precision.dtype)
     scores = target.scores(compute)
-    # TensorRT writes what nobody asked for over the last layer's.
-    shared = config.layers if target.engine == "tensorrt" else 1
     unbound = [steps.full] if steps.block is None or steps.staged else []
     unbound += [] if steps.block is None else [steps.block]
     sizes = [activations(config, compute, steps.full, scores)]
-    sizes += [activations(config, compute, step, scores) + new_rows(config, compute, step) // shared for step in unbound]
+    sizes += [activations(config, compute, step, scores) + new_rows(config, compute, step) for step in unbound]
     return max(sizes)
 
 

@@ -51,6 +51,7 @@ def configuration(library: Library, builder: Any, targets: tuple[str, ...], opti
     if options.workspace is not None:
         config.set_memory_pool_limit(library.module.MemoryPoolType.WORKSPACE, options.workspace)
     library.set_targets(config, targets)
+    library.configure(config)
     return config
 
 

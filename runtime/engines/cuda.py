@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...graphs.errors import DllmEdgeError
-from .device import Block, Bytes, Launch
+from .device import Block, Bytes, Launch, Memory, RecordingError
 
 INSTALL = "install it with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
 NO_GPU = "run 'dllm-edge doctor' to see what is missing"
@@ -20,7 +21,6 @@ NO_GPU = "run 'dllm-edge doctor' to see what is missing"
 class CudaMemory:
     address: int
     nbytes: int
-    releases: Any = field(repr=False)
 
 
 class CudaDevice:
@@ -28,6 +28,8 @@ class CudaDevice:
 
     def __init__(self, index: int = 0) -> None:
         self.cuda = _bindings()
+        # A step's end is waited for by asking, not by sleeping, which a Jetson would choose in its low power modes.
+        self.cuda.cudaSetDeviceFlags(self.cuda.cudaDeviceScheduleSpin)
         self._check("cudaSetDevice", index)
         properties = self._check("cudaGetDeviceProperties", index)
         self.name = properties.name.decode()
@@ -37,10 +39,13 @@ class CudaDevice:
     def allocate(self, nbytes: int) -> CudaMemory:
         """Not from CUDA's pool of asynchronous memory, which on Jetson has less than the device."""
         address = int(self._check("cudaMalloc", max(1, nbytes), doing=f"taking {nbytes / 1e6:.0f} MB of memory"))
-        memory = CudaMemory(address, nbytes, None)
+        memory = CudaMemory(address, nbytes)
         weakref.finalize(memory, self.cuda.cudaFree, address).atexit = False
-        self._check("cudaMemsetAsync", address, 0, nbytes, self.stream)
+        self.zero(memory)
         return memory
+
+    def zero(self, memory: Memory) -> None:
+        self._check("cudaMemsetAsync", memory.address, 0, memory.nbytes, self.stream)
 
     def pinned(self, nbytes: int) -> Bytes:
         address = int(self._check("cudaHostAlloc", max(1, nbytes), self.cuda.cudaHostAllocDefault))
@@ -60,8 +65,10 @@ class CudaDevice:
 
     def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
         work = self.cuda.cudaMemcpy3DParms()
-        work.dstPtr = self.cuda.make_cudaPitchedPtr(target.address, target.pitch, width, target.height)
-        work.srcPtr = self.cuda.make_cudaPitchedPtr(source.address, source.pitch, width, source.height)
+        work.dstPtr = self.cuda.make_cudaPitchedPtr(target.address, target.pitch, target.pitch, target.height)
+        work.dstPos = self.cuda.make_cudaPos(target.x, target.y, 0)
+        work.srcPtr = self.cuda.make_cudaPitchedPtr(source.address, source.pitch, source.pitch, source.height)
+        work.srcPos = self.cuda.make_cudaPos(source.x, source.y, 0)
         work.extent = self.cuda.make_cudaExtent(width, rows, planes)
         work.kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self._check("cudaMemcpy3DAsync", work, self.stream)
@@ -69,24 +76,28 @@ class CudaDevice:
     def synchronise(self) -> None:
         self._check("cudaStreamSynchronize", self.stream)
 
-    def record(self, work: Launch) -> Launch | None:
-        cuda, stream = self.cuda, self.stream
+    def record(self, work: Launch) -> Launch:
+        cuda, stream, collecting = self.cuda, self.stream, gc.isenabled()
         self._check("cudaStreamBeginCapture", stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
-        failed = False
+        reason: object = None
+        gc.disable()  # what is collected may free memory of the device, which breaks off a recording
         try:
             work()
-        except Exception:  # whatever it was, the stream has to be given back first
-            failed = True
-        error, graph = cuda.cudaStreamEndCapture(stream)
-        if failed or error != cuda.cudaError_t.cudaSuccess:
-            cuda.cudaGetLastError()
-            return None
-        error, recorded = cuda.cudaGraphInstantiate(graph, 0)
-        cuda.cudaGraphDestroy(graph)
-        if error != cuda.cudaError_t.cudaSuccess:
-            cuda.cudaGetLastError()
-            return None
-        return _Replay(self, recorded)
+        except Exception as error:  # whatever it was, the stream has to be given back first
+            reason = error
+        finally:
+            if collecting:
+                gc.enable()
+        status, graph = cuda.cudaStreamEndCapture(stream)
+        if reason is None and status == cuda.cudaError_t.cudaSuccess:
+            status, recorded = cuda.cudaGraphInstantiate(graph, 0)
+            cuda.cudaGraphDestroy(graph)
+            if status == cuda.cudaError_t.cudaSuccess:
+                return _Replay(self, recorded)
+        elif status == cuda.cudaError_t.cudaSuccess:
+            cuda.cudaGraphDestroy(graph)
+        cuda.cudaGetLastError()
+        raise RecordingError(str(reason or status.name))
 
     def _check(self, function: str, *arguments: Any, doing: str = "") -> Any:
         """Call a function of CUDA's runtime; its answer, or an error as one line."""

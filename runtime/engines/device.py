@@ -28,11 +28,20 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """Where planes of runs of bytes lie: a plane's runs begin `pitch` bytes apart, the planes `height` runs apart."""
+    """Runs of bytes in planes: a plane's runs begin `pitch` bytes apart, the planes `height` runs apart.
+
+    What is meant begins `x` bytes into the run `y` of the first plane at `address`.
+    """
 
     address: int
     pitch: int
     height: int
+    x: int = 0
+    y: int = 0
+
+
+class RecordingError(Exception):
+    """Why work could not be recorded."""
 
 
 class Device(Protocol):
@@ -65,8 +74,10 @@ class Device(Protocol):
         """Wait until all work is done."""
         ...
 
-    def record(self, work: Launch) -> Launch | None:
-        """Record the work that `work` gives to the stream, without doing it: a launch that does it again, or None."""
+    def zero(self, memory: Memory) -> None: ...
+
+    def record(self, work: Launch) -> Launch:
+        """Record the work that `work` gives to the stream, without doing it: a launch that does it; raises `RecordingError`."""
         ...
 
 
@@ -76,9 +87,9 @@ class Executor(Protocol):
     @property
     def recordable(self) -> bool: ...
 
-    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
         """A launch of `graph` (`step`, `saliency` or `select`) over tensors at these addresses, the inputs of these shapes.
 
-        Outputs without an address are not wanted.
+        Outputs without an address are not wanted. One that will be `recorded` shares no state with any other.
         """
         ...

@@ -17,7 +17,7 @@ from ...graphs import contract
 from ...graphs.config import ModelConfig
 from ...graphs.contract import DType, Profile
 from .base import Float32, Int64, Lanes, StepInputs, StepOutputs
-from .device import Block, Device, Executor, Launch, Memory
+from .device import Block, Device, Executor, Launch, Memory, RecordingError
 from .device_memory import DeviceCache, MemoryPool, Mirror, cache_nbytes, lane_addresses
 from .host import HEAD, REMEMBERED
 from .remembered import Remembered
@@ -66,10 +66,11 @@ class DeviceEngine:
         key = (_place(cache), _place(kept))
         launch = workspace.launches.get(key)
         if launch is None:
-            step = self._step(profile, workspace, cache, kept)
+            step = self._step(profile, workspace, cache, kept, recorded=self.records and bool(cache and not bind))
             step()
             workspace.launches.of(key, lambda: self._recorded(step) if cache and not bind else step)
         else:
+            workspace.launches.move_to_end(key)
             launch()
         self.device.synchronise()
         self.kept = kept if keep_rows else None
@@ -125,7 +126,7 @@ class DeviceEngine:
         heads = np.arange(tensors * self.config.kv_heads).reshape(tensors, -1, 1)
         return (heads * old + padded.repeat(2, 0)[:, None]).reshape(-1)
 
-    def _step(self, profile: Profile, workspace: _Workspace, cache: Lanes | None, kept: Lanes | None) -> Launch:
+    def _step(self, profile: Profile, workspace: _Workspace, cache: Lanes | None, kept: Lanes | None, recorded: bool) -> Launch:
         given, found, device = workspace.given, workspace.found, self.device
         past = cache or Lanes(self._own(workspace, "blank", profile.batch, profile.capacity), 0, profile.batch)
         addresses = given.addresses | found.addresses
@@ -133,7 +134,7 @@ class DeviceEngine:
         if kept:
             addresses |= zip((spec.name for spec in self.output_specs[HEAD:]), lane_addresses(kept), strict=True)
         shapes = {spec.name: spec.shape(profile) for spec in self.input_specs}
-        execute = self.executor.prepare("step", shapes, addresses)
+        execute = self.executor.prepare("step", shapes, addresses, recorded)
 
         def step() -> None:
             device.upload(given.memory.address, given.host)
@@ -143,15 +144,17 @@ class DeviceEngine:
         return step
 
     def _recorded(self, step: Launch) -> Launch:
-        recorded = self.device.record(step) if self.records else None
-        if recorded is None and self.records:
-            self.records = False
-            warnings.warn(
-                f"{self.device.name}: a step could not be recorded as a CUDA graph, so each step launches its kernels one by "
-                "one: results are the same, host time is longer",
-                stacklevel=3,
-            )
-        return recorded or step
+        if self.records:
+            try:
+                return self.device.record(step)
+            except RecordingError as reason:
+                self.records = False
+                warnings.warn(
+                    f"{self.device.name}: a step could not be recorded as a CUDA graph ({reason}), so each step launches its "
+                    "kernels one by one: results are the same, host time is longer",
+                    stacklevel=3,
+                )
+        return step
 
     def _workspace(self, profile: Profile) -> _Workspace:
         return self.workspaces.of(profile, lambda: self._new_workspace(profile))

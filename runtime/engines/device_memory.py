@@ -15,8 +15,7 @@ from ...graphs.errors import DllmEdgeError
 from .base import Lanes
 from .device import Array, Block, Bytes, Device, Memory
 from .host import NUMPY_TYPES
-
-ALIGNMENT = 256
+from .sizes import ALIGNMENT
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,12 @@ class DeviceCache:
 
     def slot(self, lane: int, slot: int) -> Block:
         """Where `slot` of a lane lies, by head and by tensor."""
-        return Block(self.address(0, lane) + slot * self.row, self.capacity * self.row, self.batch * self.config.kv_heads)
+        heads = self.config.kv_heads
+        return Block(self.memory.address, self.capacity * self.row, self.batch * heads, slot * self.row, lane * heads)
 
     def whole(self, lane: int) -> Block:
         """Where a lane lies, by tensor."""
-        return Block(self.address(0, lane), self.lane, self.batch)
+        return Block(self.memory.address, self.lane, self.batch, y=lane)
 
 
 def cache_nbytes(config: ModelConfig, cache: DType, batch: int, capacity: int) -> int:
@@ -68,6 +68,8 @@ class MemoryPool:
 
     def take(self, nbytes: int) -> Memory:
         if self.free.get(nbytes):
+            # What an overflow has left there would reach hidden slots: no weight makes a NaN vanish.
+            self.device.zero(self.free[nbytes][-1])
             return self.free[nbytes].pop()
         try:
             return self.device.allocate(nbytes)

@@ -17,14 +17,16 @@ from .cuda import CudaDevice
 from .device_engine import DeviceEngine
 from .onnxruntime import open_session
 from .onnxruntime_executor import OnnxRuntimeExecutor
-from .sizes import ExactSizes
+from .sizes import ExactSizes, slot_step
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = (
     "'pip uninstall onnxruntime', then 'pip install --force-reinstall onnxruntime-gpu': the two put their files in one place"
 )
 # Operators on shapes, which belong on the host.
-ON_HOST = frozenset("Shape Gather Unsqueeze Squeeze Concat Slice Cast Mul Add Sub Div Constant ConstantOfShape Range".split())
+ON_HOST = frozenset(
+    "Shape Size Reshape Gather Unsqueeze Squeeze Concat Slice Cast Mul Add Sub Div Constant ConstantOfShape Range".split()
+)
 RECORD_PLACES = "session.record_ep_graph_assignment_info"
 
 
@@ -36,6 +38,7 @@ def open_cuda(bundle: Bundle, compute: str | None = None, flavour: str | None = 
     """
     if PROVIDER not in onnxruntime.get_available_providers():
         raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
+    onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
     device = CudaDevice()
     cache = bundle.graph(["fused", "portable"], compute or bundle.manifest.compute).compute
     provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
@@ -43,8 +46,8 @@ def open_cuda(bundle: Bundle, compute: str | None = None, flavour: str | None = 
     sessions["step"] = _first_that_fits(bundle, cache, [flavour] if flavour else ["fused", "portable"], provider)
     candidates = bundle.manifest.candidates
     specs = {name: contract.interface(name, bundle.config, cache, candidates) for name in sessions}
-    executor = OnnxRuntimeExecutor(sessions, specs, "cuda")
-    return DeviceEngine("onnxruntime-cuda", bundle.config, cache, candidates, device, executor, ExactSizes())
+    executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), ExactSizes(slot_step(bundle.config))
+    return DeviceEngine("onnxruntime-cuda", bundle.config, cache, candidates, device, executor, sizes)
 
 
 def _first_that_fits(bundle: Bundle, cache: DType, flavours: list[str], provider: Any) -> onnxruntime.InferenceSession:

@@ -26,7 +26,7 @@ class OnnxRuntimeExecutor:
         # The stream is ours: whoever needs the answers waits for it.
         self.options.add_run_config_entry("disable_synchronize_execution_providers", "1" if place == "cuda" else "0")
 
-    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
         session = self.sessions[graph]
         taken, given = self.specs[graph]
         axes = _axes(taken, shapes)

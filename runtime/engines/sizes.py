@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import gcd
 from typing import Protocol
 
+from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
 from ..profiles import Workload
 
 # Profiles that an error names.
 NAMED = 4
+# Bytes at whose multiples TensorRT wants tensors to begin, and the fewest of a number in a cache.
+ALIGNMENT, ITEM = 256, 2
+
+
+def slot_step(config: ModelConfig) -> int:
+    """What capacities and queries are multiples of, so that each lane of each tensor of a cache begins where it should."""
+    return ALIGNMENT // gcd(ALIGNMENT, config.kv_heads * config.head_dim * ITEM)
 
 
 class Sizes(Protocol):
-    """The choice of sizes. An empty cache is one of a single slot that nobody sees: compilers take no empty tensors."""
+    """The choice of sizes. An empty cache is one of `slot_step` slots that nobody sees: compilers take no empty tensors."""
 
     def profile(self, wanted: Profile) -> Profile: ...
 
@@ -33,13 +42,19 @@ class Sizes(Protocol):
 
 
 class ExactSizes:
-    """Whatever is wanted."""
+    """Whatever is wanted, at the next multiple of `step` queries and slots."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
 
     def profile(self, wanted: Profile) -> Profile:
-        return replace(wanted, capacity=max(1, wanted.capacity))
+        return replace(wanted, queries=self._up(wanted.queries), capacity=self._up(max(1, wanted.capacity)))
 
     def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
-        return batch, capacity
+        return batch, self._up(capacity)
+
+    def _up(self, size: int) -> int:
+        return -(-size // self.step) * self.step
 
     def check_saliency(self, capacity: int) -> None:
         return
@@ -49,23 +64,26 @@ class ExactSizes:
 
 
 class FixedSizes:
-    """The profiles of a compiled engine. `remedy` is the command that builds one for other sizes."""
+    """The profiles of a compiled engine; those of `step` slots are for steps without a cache.
 
-    def __init__(self, workload: Workload, remedy: str) -> None:
-        self.workload, self.remedy = workload, remedy
+    `remedy` is the command that builds one for other sizes.
+    """
+
+    def __init__(self, workload: Workload, step: int, remedy: str) -> None:
+        self.workload, self.step, self.remedy = workload, step, remedy
         self.found: dict[Profile, Profile] = {}
         self.rehearsed: set[object] = set()
 
     def context(self, length: int) -> int:
         """The canvas that one of `length` tokens is padded to; itself where there is none."""
-        held = (profile.queries for profile in self.workload.profiles if profile.capacity == 1 and profile.queries >= length)
+        held = (one.queries for one in self.workload.profiles if one.capacity == self.step and one.queries >= length)
         return min(held, default=length)
 
     def profile(self, wanted: Profile) -> Profile:
-        """The smallest profile that holds the wanted one; its capacity is the wanted one's, or 1 for an empty cache."""
+        """The smallest profile that holds the wanted one; its capacity is the wanted one's, or `step` for an empty cache."""
         found = self.found.get(wanted)
         if found is None:
-            capacity = max(1, wanted.capacity)
+            capacity = wanted.capacity or self.step
             fitting = [
                 profile for profile in self.workload.profiles if profile.capacity == capacity and _holds(profile, wanted)
             ]
@@ -77,7 +95,7 @@ class FixedSizes:
     def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
         profiles = self.workload.profiles
         readable = {profile.capacity for profile in profiles}
-        bindable = {profile.queries for profile in profiles if profile.capacity == 1 and profile.batch == 1}
+        bindable = {profile.queries for profile in profiles if profile.capacity == self.step and profile.batch == 1}
         usable = readable & bindable if bound and read else bindable if bound else readable
         slots = min((size for size in usable if size >= capacity), default=None)
         if slots is None:
@@ -110,12 +128,16 @@ class FixedSizes:
             )
 
     def _none(self, wanted: Profile) -> DllmEdgeError:
-        held = list(dict.fromkeys(_words(profile) for profile in self.workload.profiles))
+        held = list(dict.fromkeys(self._words(profile) for profile in self.workload.profiles))
         more = f" and {len(held) - NAMED} more" if len(held) > NAMED else ""
+        built = "; ".join(held[:NAMED]) + more
         return DllmEdgeError(
-            f"no profile of the engine holds a step of {_words(wanted)}; it was built for {'; '.join(held[:NAMED])}{more}: "
-            f"{self.remedy}"
+            f"no profile of the engine holds a step of {self._words(wanted)}; it was built for {built}: {self.remedy}"
         )
+
+    def _words(self, profile: Profile) -> str:
+        cache = f"over {profile.capacity} slots" if profile.capacity > self.step else "without a cache"
+        return f"{profile.batch} x {profile.queries} tokens {cache} with {profile.rows} logit rows"
 
 
 def _holds(profile: Profile, wanted: Profile) -> bool:
@@ -130,11 +152,6 @@ def _holds(profile: Profile, wanted: Profile) -> bool:
 def _work(profile: Profile) -> tuple[int, ...]:
     """What a step of this profile costs, roughly: tokens first, then logit rows."""
     return (profile.batch * profile.queries, profile.batch * profile.rows, profile.targets)
-
-
-def _words(profile: Profile) -> str:
-    cache = f"over {profile.capacity} slots" if profile.capacity > 1 else "without a cache"
-    return f"{profile.batch} x {profile.queries} tokens {cache} with {profile.rows} logit rows"
 
 
 def _listed(sizes: Iterable[int]) -> str:

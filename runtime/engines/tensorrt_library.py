@@ -75,6 +75,25 @@ class Library:
             return builder.create_network()
         return builder.create_network(1 << int(self.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
 
+    def configure(self, config: Any) -> None:
+        """What a builder has to be told so that steps can be recorded: memory for kernels comes from us alone."""
+        if self.name == "tensorrt-rtx":
+            config.set_flag(self.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+    def create_context(self, engine: Any) -> Any:
+        """An execution context without memory of its own, None where it fails.
+
+        TensorRT-RTX compiles kernels when a shape first runs: at once and not in the background, or what is recorded then
+        would be their makeshifts.
+        """
+        strategy = self.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self.name != "tensorrt-rtx":
+            return engine.create_execution_context(strategy)
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        config.dynamic_shapes_kernel_specialization_strategy = self.module.DynamicShapesKernelSpecializationStrategy.EAGER
+        return engine.create_execution_context(config)
+
     def known_targets(self) -> list[str]:
         """The compute capabilities that can be named, as `sm86`."""
         names = self.module.ComputeCapability.__members__ if self.names_targets else ()

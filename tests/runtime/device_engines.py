@@ -13,7 +13,7 @@ from dllm_edge.runtime.bundle import Bundle
 from dllm_edge.runtime.engines.device import Launch
 from dllm_edge.runtime.engines.device_engine import DeviceEngine
 from dllm_edge.runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
-from dllm_edge.runtime.engines.sizes import ExactSizes, FixedSizes
+from dllm_edge.runtime.engines.sizes import ALIGNMENT, ExactSizes, FixedSizes, slot_step
 from dllm_edge.runtime.profiles import Shapes, Workload
 
 from .host_device import HostDevice
@@ -31,10 +31,11 @@ class ProfiledExecutor(OnnxRuntimeExecutor):
         super().__init__(*given)
         self.workload, self.prepared = workload, Counter[str]()
 
-    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int]) -> Launch:
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
         assert self.workload is None or shapes in self.workload.get(graph, []), f"{graph} has no profile {shapes}"
         self.prepared[graph] += 1
-        return super().prepare(graph, shapes, addresses)
+        assert not [name for name, address in addresses.items() if address % ALIGNMENT]
+        return super().prepare(graph, shapes, addresses, recorded)
 
 
 def on_host(
@@ -56,5 +57,6 @@ def on_host(
     }
     specs = {name: contract.interface(name, config, cache, candidates) for name in files}
     executor = ProfiledExecutor(sessions, specs, "cpu", workload=workload.shapes(config, cache) if workload else None)
-    sizes = FixedSizes(workload, REMEDY) if workload else ExactSizes()
+    step = slot_step(config)
+    sizes = FixedSizes(workload, step, REMEDY) if workload else ExactSizes(step)
     return DeviceEngine("device", config, cache, candidates, device or HostDevice(), executor, sizes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .host_device import at
+from .host_device import aligned, at
 
 
 class HostCuda:
@@ -44,13 +44,17 @@ class HostCuda:
     def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer(SimpleNamespace(name=b"host", major=8, minor=7))
 
+    def cudaSetDeviceFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()
+
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer(77)
 
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:  # noqa: N802
         if nbytes + sum(block.nbytes for block in self.allocated.values()) > self.memory:
             return (self.real.cudaError_t.cudaErrorMemoryAllocation, None)
-        block = np.full(nbytes, 0xFF, dtype=np.uint8)
+        block = aligned(nbytes)
+        block[:] = 0xFF  # no number, whatever its type
         self.allocated[block.ctypes.data] = block
         return self.answer(block.ctypes.data)
 
@@ -71,11 +75,16 @@ class HostCuda:
         return self.do(lambda: np.copyto(at(target, count), at(source, count)))
 
     def cudaMemcpy3DAsync(self, work: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        to, of, extent = work.dstPtr, work.srcPtr, work.extent
+        extent, places = work.extent, []
+        for pointer, position in ((work.dstPtr, work.dstPos), (work.srcPtr, work.srcPos)):
+            assert pointer.pitch * pointer.ysize * extent.depth <= self.allocated[int(pointer.ptr)].nbytes
+            assert position.x + extent.width <= pointer.pitch
+            assert position.y + extent.height <= pointer.ysize
+            first = int(pointer.ptr) + position.y * pointer.pitch + position.x
+            places.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
         for plane in range(extent.depth):
             for row in range(extent.height):
-                target = int(to.ptr) + (plane * to.ysize + row) * to.pitch
-                source = int(of.ptr) + (plane * of.ysize + row) * of.pitch
+                target, source = (first + plane * apart + row * pitch for first, pitch, apart in places)
                 at(target, extent.width)[:] = at(source, extent.width)
         return self.answer()
 

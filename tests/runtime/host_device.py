@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.device import Block, Bytes, Launch
-
-GUARD = 0xA5
+from dllm_edge.runtime.engines.device import Block, Bytes, Launch, Memory, RecordingError
+from dllm_edge.runtime.engines.sizes import ALIGNMENT
 
 
 @dataclass(eq=False)
@@ -26,10 +25,21 @@ class HostMemory:
         return self.block.nbytes
 
 
+def aligned(nbytes: int) -> Bytes:
+    """Zeros that begin where CUDA's memory would."""
+    block = np.zeros(nbytes + ALIGNMENT, dtype=np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + nbytes]
+
+
 def at(address: int, nbytes: int) -> Bytes:
     """The bytes at an address."""
     found: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
     return found
+
+
+def run_of(block: Block, plane: int, row: int) -> int:
+    return block.address + (plane * block.height + block.y + row) * block.pitch + block.x
 
 
 class HostDevice:
@@ -39,14 +49,14 @@ class HostDevice:
 
     def __init__(self, limit: int | None = None, records: bool = True) -> None:
         self.limit, self.records = limit, records
-        self.uploads = self.downloads = self.copies = self.waits = self.recorded = self.replayed = 0
+        self.uploads = self.downloads = self.copies = self.waits = self.zeroed = self.recorded = self.replayed = 0
         self.allocated: list[int] = []
 
     def allocate(self, nbytes: int) -> HostMemory:
         if self.limit is not None and sum(self.allocated) + nbytes > self.limit:
             raise DllmEdgeError(f"out of memory for {nbytes} bytes")
         self.allocated.append(nbytes)
-        return HostMemory(np.zeros(max(1, nbytes), dtype=np.uint8))
+        return HostMemory(aligned(nbytes))
 
     def pinned(self, nbytes: int) -> Bytes:
         return np.zeros(nbytes, dtype=np.uint8)
@@ -63,15 +73,18 @@ class HostDevice:
         self.copies += 1
         for plane in range(planes):
             for row in range(rows):
-                place = (plane * target.height + row) * target.pitch
-                at(target.address + place, width)[:] = at(source.address + (plane * source.height + row) * source.pitch, width)
+                at(run_of(target, plane, row), width)[:] = at(run_of(source, plane, row), width)
 
     def synchronise(self) -> None:
         self.waits += 1
 
-    def record(self, work: Launch) -> Launch | None:
+    def zero(self, memory: Memory) -> None:
+        self.zeroed += 1
+        at(memory.address, memory.nbytes)[:] = 0
+
+    def record(self, work: Launch) -> Launch:
         if not self.records:
-            return None
+            raise RecordingError("host memory does not record")
         self.recorded += 1
 
         def replay() -> None:

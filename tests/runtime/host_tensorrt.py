@@ -16,6 +16,7 @@ from dllm_edge.runtime.bundle import Bundle, sha256_of
 from dllm_edge.runtime.engines.engine_folder import engine_place, plan_file
 from dllm_edge.runtime.engines.fingerprint import Flags, fingerprint_of, write_fingerprint
 from dllm_edge.runtime.engines.onnxruntime_executor import ELEMENT_TYPES
+from dllm_edge.runtime.engines.sizes import ALIGNMENT
 from dllm_edge.runtime.manifest import FileRecord
 from dllm_edge.runtime.profiles import Workload
 
@@ -50,6 +51,7 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.addresses, self.shapes = engine, dict[str, int](), dict[str, tuple[int, ...]]()
         self.profile: int | None = None
+        self.recorded = False
         self.scratch: tuple[int, int] | None = None
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
@@ -67,11 +69,14 @@ class Context:
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
-        return True
+        return address % ALIGNMENT == 0
 
     def execute_async_v3(self, stream: int) -> bool:
         assert self.scratch
         assert self.scratch[1] >= SCRATCH
+        assert not self.recorded, "what was recorded from a context is undefined once that context is used again"
+        self.recorded = self.engine.cuda.recording is not None and self.engine.cuda.captures
+        assert len(set(self.addresses.values())) == len(self.addresses)
         assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
         addresses = dict(self.addresses)
         self.engine.cuda.do(lambda: self.run(addresses))

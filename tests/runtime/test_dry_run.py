@@ -14,14 +14,14 @@ from dllm_edge.runtime.profiles import Workload
 from dllm_edge.runtime.settings import Settings
 from dllm_edge.runtime.systems import find_system
 
-from .numpy_engine import CONFIG, ENDLESS
+from .numpy_engine import ENDLESS
 
+# A slot of a head fills the unit that tensors are aligned to, so that nothing is rounded up.
+WIDE = replace(ENDLESS, head_dim=128)
 SETTINGS = Settings(gen_length=24, block_length=8, unmask="threshold")
 
 
-def derived(
-    system: str, contexts: tuple[int, ...], batch: int = 1, config: ModelConfig = ENDLESS, **changes: object
-) -> Workload:
+def derived(system: str, contexts: tuple[int, ...], batch: int = 1, config: ModelConfig = WIDE, **changes: object) -> Workload:
     return derive_workload(config, [(find_system(system), replace(SETTINGS, **changes))], contexts, batch)  # type: ignore[arg-type]
 
 
@@ -56,9 +56,14 @@ def test_one_block_of_all() -> None:
     assert derived("vanilla", (30,), block_length=0) == Workload(profiles((1, 30, 1, 24)))
 
 
+def test_sizes_are_multiples_that_keep_tensors_aligned() -> None:
+    config = replace(ENDLESS, heads=3, kv_heads=3, head_dim=64)
+    assert derived("fast-dllm-dual", (41,), config=config) == Workload(profiles((1, 42, 2, 8), (1, 8, 42, 8)))
+
+
 def test_uses_are_joined() -> None:
     uses = [(find_system(name), SETTINGS) for name in ("vanilla", "fast-dllm-dual")]
-    assert derive_workload(CONFIG, uses, [40]) == derived("fast-dllm-dual", (40,))
+    assert derive_workload(WIDE, uses, [40]) == derived("fast-dllm-dual", (40,))
 
 
 def test_a_context_without_room_for_a_prompt() -> None:

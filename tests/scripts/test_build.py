@@ -44,7 +44,7 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
     code, out, _ = run(capsys, bundle, *OPTIONS, "--json")
     data = json.loads(out)
     assert (code, data["built"], data["run"]) == (0, False, False)
-    assert data["fingerprint"]["workload"]["profiles"][0] == {"batch": 1, "queries": 48, "capacity": 1, "rows": 8, "targets": 1}
+    assert data["fingerprint"]["workload"]["profiles"][0] == {"batch": 1, "queries": 48, "capacity": 2, "rows": 8, "targets": 1}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_settings_go_to_the_systems_that_have_them(tiny_bundle: Callable[..., Pa
     decodes = Decodes(("fast-dllm-dual", "sparse-dllm"), settings, (48,), 2)
     workload = workload_of(Bundle.open(tiny_bundle("llada")), decodes)
     assert {profile.batch for profile in workload.profiles} == {1, 2}
-    assert Profile(1, 48, 1, 8) in workload.profiles
+    assert Profile(1, 48, 2, 8) in workload.profiles
     assert Profile(2, 8, 48, 8) in workload.profiles
     assert workload.saliency
     assert workload.select

@@ -152,7 +152,7 @@ def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour:
     with_scores = estimate(subject(dtype=dtype), decode, target).activations
     scores = 32 * 2048 * 2048 * 4
     profile = steps_of(subject().config, decode).full
-    rows = new_rows(subject().config, dtype, profile) // (32 if engine == "tensorrt" else 1)
+    rows = new_rows(subject().config, dtype, profile)
     without = activations(subject().config, dtype, profile, 0) + rows
     assert with_scores >= without
     # The feed-forward part, which they are not beside, takes some of their place.
@@ -163,7 +163,7 @@ def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour:
 def test_keys_and_values_that_no_cache_takes_count(system: str) -> None:
     found = estimate(subject(), Decode(system, 2048), on(CARD))
     whole = activations(subject().config, "bfloat16", found.steps.full, 0)
-    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288 // 32)
+    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288)
 
 
 def test_what_a_plan_may_fill() -> None:

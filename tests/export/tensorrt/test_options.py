@@ -37,7 +37,8 @@ def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
     assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 1 << 26
     chosen = [config.get_compute_capability(place) for place in range(config.num_compute_capabilities)]
     assert chosen == [trt.ComputeCapability.SM86, trt.ComputeCapability.SM120]
-    assert config.flags == before.flags  # precision is in the graph's types alone
+    # Precision is in the graph's types alone.
+    assert config.flags == before.flags | 1 << int(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     unlimited = configuration(rtx, builder, ("sm86",), BuildOptions())
     assert unlimited.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == before.get_memory_pool_limit(
         trt.MemoryPoolType.WORKSPACE

@@ -161,16 +161,16 @@ def test_eviction_moves_slots_on_the_device(bundle: Bundle) -> None:
 @pytest.mark.parametrize("bound", [True, False])
 def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: OnnxRuntimeEngine, bound: bool) -> None:
     """Rows of a step, kept or bound, to slots of a lane among others, in runs and out of order."""
-    profile, config = Profile(1 if bound else 2, 9, 0, 2), bundle.config
+    profile, config = Profile(1 if bound else 2, 12, 0, 2), bundle.config
     slots, rows, row = np.array([4, 5, 6, 0, 11]), np.array([2, 3, 4, 8, 0]), 0 if bound else 1
     lanes = {}
     for engine in (reference, on_host(bundle, None)):
         given = engine.inputs(engine.profile(profile))
         generator = np.random.default_rng(7)
         given.input_ids[:] = generator.integers(0, 200, given.input_ids.shape)
-        given.position_ids[:] = np.arange(9)
-        given.attention_mask[..., -9:] = True
-        cache, bind = engine.allocate(3, 12, True, True), engine.allocate(2, 9, True, True)
+        given.position_ids[:] = np.arange(12)
+        given.attention_mask[..., -12:] = True
+        cache, bind = engine.allocate(3, 12, True, True), engine.allocate(2, 12, True, True)
         engine.run(engine.profile(profile), None, Lanes(bind, 1, 1) if bound else None, keep_rows=True)
         engine.store(Lanes(cache, 1, 1), slots, row, rows)
         lanes[engine.name] = cache

@@ -149,8 +149,8 @@ class Refusing:
     addresses = None
     context = property(lambda self: self)
 
-    def bind(self, addresses: dict[str, int]) -> None:
-        return
+    def bind(self, addresses: dict[str, int]) -> bool:
+        return True
 
     def execute_async_v3(self, stream: int) -> bool:
         return False
