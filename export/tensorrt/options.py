@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
@@ -10,6 +11,7 @@ from ...runtime.engines.tensorrt_library import Library
 from ...runtime.profiles import Shapes
 
 OPTIMIZATION_LEVELS = range(6)
+LARGEST_TENSOR = 2**31 - 1
 # TensorRT's own default. At 5 a build can take hours.
 DEFAULT_LEVEL = 3
 
@@ -61,6 +63,11 @@ def add_profiles(builder: Any, config: Any, profiles: list[Shapes]) -> list[Any]
     for shapes in profiles:
         profile = builder.create_optimization_profile()
         for name, shape in shapes.items():
+            if prod(shape) > LARGEST_TENSOR:
+                raise DllmEdgeError(
+                    f"{name} would be {' x '.join(map(str, shape))}, more numbers than TensorRT takes in one tensor: "
+                    "use a shorter --context"
+                )
             profile.set_shape(name, shape, shape, shape)
         if config.add_optimization_profile(profile) < 0:
             raise DllmEdgeError(f"a profile is not valid ({shapes}): give other lengths")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.export.tensorrt.options import BuildOptions, configuration, flavours_to_build
+from dllm_edge.export.tensorrt.options import BuildOptions, add_profiles, configuration, flavours_to_build
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.engines.tensorrt_library import Library
 
@@ -43,3 +43,11 @@ def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
     assert unlimited.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == before.get_memory_pool_limit(
         trt.MemoryPoolType.WORKSPACE
     )
+
+
+def test_tensors_that_are_too_large(rtx: Library) -> None:
+    builder = rtx.module.Builder(rtx.logger)
+    config = configuration(rtx, builder, ("sm86",), BuildOptions())
+    shapes = [{"rows": (2 * 32 * 32 * 8192, 128), "places": (1,)}]
+    with pytest.raises(DllmEdgeError, match="rows would be 16777216 x 128, more numbers than TensorRT takes in one tensor"):
+        add_profiles(builder, config, shapes)
