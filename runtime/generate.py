@@ -137,6 +137,7 @@ class Model:
     ) -> Generator[Event, None, None]:
         """Decode one prompt and yield each commit as it happens. Closing the iterator cancels."""
         request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
+        rehearse(self.engine, [request])
         return (_event(event) for event in Driver(self.engine).run([request]) if isinstance(event, Committed))
 
     def request(self, prompt: Sequence[int], system: str, seed: int = 0, trace: bool = False, **settings: Any) -> Request:

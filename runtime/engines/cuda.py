@@ -93,7 +93,7 @@ class CudaDevice:
             status, recorded = cuda.cudaGraphInstantiate(graph, 0)
             cuda.cudaGraphDestroy(graph)
             if status == cuda.cudaError_t.cudaSuccess:
-                return _Replay(self, recorded)
+                return _Replay(self, recorded, work)
         elif status == cuda.cudaError_t.cudaSuccess:
             cuda.cudaGraphDestroy(graph)
         cuda.cudaGetLastError()
@@ -114,10 +114,10 @@ class CudaDevice:
 
 
 class _Replay:
-    """Recorded work, as a launch."""
+    """Recorded work, as a launch. What it was recorded from stays: the recording runs in its memory."""
 
-    def __init__(self, device: CudaDevice, recorded: Any) -> None:
-        self.device, self.recorded = device, recorded
+    def __init__(self, device: CudaDevice, recorded: Any, work: Launch) -> None:
+        self.device, self.recorded, self.work = device, recorded, work
         weakref.finalize(self, device.cuda.cudaGraphExecDestroy, recorded).atexit = False
 
     def __call__(self) -> None:

@@ -23,6 +23,9 @@ from .host import HEAD, REMEMBERED
 from .remembered import Remembered
 from .sizes import Sizes
 
+# Launches that a profile keeps, by the caches that they are over: each that is recorded holds a context of its own.
+LAUNCHES = 8
+
 
 @dataclass
 class _Workspace:
@@ -161,7 +164,7 @@ class DeviceEngine:
 
     def _new_workspace(self, profile: Profile) -> _Workspace:
         given, found = (Mirror(self.device, specs[:HEAD], profile.sizes()) for specs in (self.input_specs, self.output_specs))
-        return _Workspace(given, found, StepInputs(*given.arrays), StepOutputs(*found.arrays), Remembered(REMEMBERED))
+        return _Workspace(given, found, StepInputs(*given.arrays), StepOutputs(*found.arrays), Remembered(LAUNCHES))
 
     def _own(self, workspace: _Workspace, name: str, batch: int, slots: int) -> DeviceCache:
         if name not in workspace.memory:

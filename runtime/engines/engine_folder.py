@@ -61,17 +61,24 @@ def find_engine(
             raise DllmEdgeError(
                 f"{first.path}: {complain(first.fingerprint)}: {_build(bundle, runtime, compute_capability, compute)}"
             )
-    check_engine(bundle, left[0])
-    return left[0]
+    # One that was built for this GPU alone before one for several.
+    left.sort(key=lambda engine: len(engine.fingerprint.compute_capabilities))
+    whole = [engine for engine in left if _problem(bundle, engine) is None]
+    if not whole:
+        check_engine(bundle, left[0])
+    return whole[0]
 
 
 def check_engine(bundle: Bundle, engine: EngineFolder) -> None:
     """Raise `DllmEdgeError` unless the engine is of the bundle as it is, and its plans are as they were built."""
-    problem = _changed(bundle, engine.fingerprint) or _damaged_plan(engine)
-    if problem:
+    if problem := _problem(bundle, engine):
         built = engine.fingerprint
         remedy = _build(bundle, built.runtime, "+".join(built.compute_capabilities), built.compute)
         raise DllmEdgeError(f"{engine.path}: {problem}: {remedy}")
+
+
+def _problem(bundle: Bundle, engine: EngineFolder) -> str | None:
+    return _changed(bundle, engine.fingerprint) or _damaged_plan(engine)
 
 
 Requirement = tuple[Callable[[Fingerprint], bool], Callable[[Fingerprint], str]]

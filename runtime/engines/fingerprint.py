@@ -17,6 +17,8 @@ from ..profiles import Workload
 FINGERPRINT = "fingerprint.json"
 ENGINES = "engines"
 SCHEMA_VERSION = 1
+# To be raised with every change of how `export.tensorrt` compiles that no other field of a fingerprint tells.
+RECIPE = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Fingerprint:
     workload: Workload
     flags: Flags
     plans: dict[str, FileRecord] = field(default_factory=dict)
+    recipe: int = RECIPE
     schema_version: int = SCHEMA_VERSION
 
     def same_build(self, other: Fingerprint) -> bool:
@@ -64,6 +67,7 @@ class Fingerprint:
             raise ValueError(f"its schema_version is {data['schema_version']}, this dllm-edge reads {SCHEMA_VERSION}")
         workload = data["workload"]
         fields = {
+            "recipe": data["recipe"],
             "compute_capabilities": tuple(data["compute_capabilities"]),
             "workload": Workload(
                 tuple(Profile(**profile) for profile in workload["profiles"]),

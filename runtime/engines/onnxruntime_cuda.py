@@ -38,6 +38,11 @@ def open_cuda(bundle: Bundle, compute: str | None = None, flavour: str | None = 
     """
     if PROVIDER not in onnxruntime.get_available_providers():
         raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
+    if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+        raise DllmEdgeError(
+            f"ONNX Runtime {onnxruntime.__version__} does not say which operators it runs where: install onnxruntime-gpu 1.24 "
+            "or later, which needs Python 3.11"
+        )
     onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
     device = CudaDevice()
     cache = bundle.graph(["fused", "portable"], compute or bundle.manifest.compute).compute

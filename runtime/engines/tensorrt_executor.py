@@ -36,6 +36,7 @@ class TensorRTExecutor:
         self.shapes = folder.fingerprint.workload.shapes(config, compute)
         self.specs = {graph: contract.interface(graph, config, compute, bundle.manifest.candidates) for graph in self.shapes}
         self.engines: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
         self.contexts: dict[tuple[str, int], Context] = {}
         self.spare: list[Memory] = []
 
@@ -62,8 +63,17 @@ class TensorRTExecutor:
                 engine = self.runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 raise self._failure(f"loading {file}")
-            self.engines[graph] = engine
+            self._check(graph, engine)
+            self.engines[graph], self.options[graph] = engine, self.library.context_options(engine)
         return self.engines[graph]
+
+    def _check(self, graph: str, engine: Any) -> None:
+        """Raise unless the engine has the tensors of the contract, and the profiles of its fingerprint."""
+        held = {engine.get_tensor_name(place) for place in range(engine.num_io_tensors)}
+        wanted = {spec.name for specs in self.specs[graph] for spec in specs}
+        if held != wanted or engine.num_optimization_profiles != len(self.shapes[graph]):
+            different = ", ".join(sorted(held ^ wanted)) or f"{engine.num_optimization_profiles} profiles"
+            raise DllmEdgeError(f"{self.folder.plan(graph)}: is not what was built ({different}): run 'dllm-edge build' again")
 
     @cached_property
     def runtime(self) -> Any:
@@ -99,7 +109,8 @@ class TensorRTExecutor:
         return self.contexts[place]
 
     def _new_context(self, graph: str, profile: int) -> Context:
-        context = self.library.create_context(self.engine(graph))
+        engine = self.engine(graph)
+        context = engine.create_execution_context(self.options[graph])
         if context is None or not context.set_optimization_profile_async(profile, self.stream):
             raise self._failure(f"making ready for profile {profile} of {graph}")
         context.set_device_memory(self._scratch.address, self._scratch.nbytes)

@@ -80,19 +80,20 @@ class Library:
         if self.name == "tensorrt-rtx":
             config.set_flag(self.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
-    def create_context(self, engine: Any) -> Any:
-        """An execution context without memory of its own, None where it fails.
+    def context_options(self, engine: Any) -> Any:
+        """What the contexts of an engine are created with: without memory of their own.
 
-        TensorRT-RTX compiles kernels when a shape first runs: at once and not in the background, or what is recorded then
-        would be their makeshifts.
+        TensorRT-RTX compiles kernels when a shape first runs: once for all contexts, and at once instead of in the background,
+        or what is recorded then would be their makeshifts.
         """
         strategy = self.module.ExecutionContextAllocationStrategy.USER_MANAGED
         if self.name != "tensorrt-rtx":
-            return engine.create_execution_context(strategy)
+            return strategy
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
         config.dynamic_shapes_kernel_specialization_strategy = self.module.DynamicShapesKernelSpecializationStrategy.EAGER
-        return engine.create_execution_context(config)
+        config.set_runtime_cache(config.create_runtime_cache())
+        return config
 
     def known_targets(self) -> list[str]:
         """The compute capabilities that can be named, as `sm86`."""

@@ -23,7 +23,8 @@ class HostCuda:
         self.real, self.memory, self.captures = runtime, memory, captures
         self.allocated: dict[int, Any] = {}
         self.recording: list[Callable[[], None]] | None = None
-        self.launched = 0
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.launched = self.instantiated = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -102,16 +103,20 @@ class HostCuda:
         return self.answer(recorded)
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer(list(graph))
+        self.instantiated += 1
+        self.graphs[self.instantiated] = list(graph)
+        return self.answer(self.instantiated)
 
     def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:  # noqa: N802
         return self.answer()
 
-    cudaGraphExecDestroy = cudaGraphDestroy  # noqa: N815
+    def cudaGraphExecDestroy(self, graph: int) -> tuple[Any, ...]:  # noqa: N802
+        del self.graphs[graph]
+        return self.answer()
 
     def cudaGraphLaunch(self, graph: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
         self.launched += 1
-        for work in graph:
+        for work in self.graphs[graph]:
             work()
         return self.answer()
 

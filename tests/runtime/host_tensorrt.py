@@ -6,6 +6,9 @@ It holds its caller to TensorRT's rules: a profile, all input shapes, scratch me
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,7 +82,8 @@ class Context:
         assert len(set(self.addresses.values())) == len(self.addresses)
         assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
         addresses = dict(self.addresses)
-        self.engine.cuda.do(lambda: self.run(addresses))
+        # A recording does not hold its context: whoever replays it has to.
+        self.engine.cuda.do(partial(run_in, weakref.ref(self), addresses))
         return True
 
     def run(self, addresses: dict[str, int]) -> None:
@@ -100,6 +104,12 @@ class Context:
         session.run_with_iobinding(binding)
 
 
+def run_in(context: Callable[[], Context | None], addresses: dict[str, int]) -> None:
+    alive = context()
+    assert alive, "what was recorded from a context runs in its memory, which is gone"
+    alive.run(addresses)
+
+
 class Engine:
     def __init__(self, plan: dict[str, Any], cuda: HostCuda) -> None:
         options = onnxruntime.SessionOptions()
@@ -107,6 +117,13 @@ class Engine:
         self.session = onnxruntime.InferenceSession(plan["graph"], options, providers=["CPUExecutionProvider"])
         self.profiles, self.cuda = plan["profiles"], cuda
         self.num_optimization_profiles = len(self.profiles)
+
+        self.names = [value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())]
+        self.num_io_tensors = len(self.names)
+
+    def get_tensor_name(self, place: int) -> str:
+        name: str = self.names[place]
+        return name
 
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return SCRATCH - profile

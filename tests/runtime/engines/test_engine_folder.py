@@ -124,3 +124,15 @@ def test_what_is_being_written_is_no_engine(bundle: Bundle) -> None:
     engine.path.rename(engine.path.with_name(f".{engine.path.name}.partial-1"))
     assert engines_of(bundle) == []
     assert "there is no engine" in refused(bundle)
+
+
+def test_of_several_that_fit_a_whole_one_is_taken_and_one_for_this_gpu_first(tmp_path: Path) -> None:
+    bundle = small_bundle(tmp_path)
+    both = add_engine(bundle, compute_capabilities=("sm80", "sm87"))
+    alone = add_engine(bundle)
+    assert find_engine(bundle, "tensorrt", "10.16.1", "sm87").path == alone.path
+    alone.plan("step").write_bytes(b"")
+    assert find_engine(bundle, "tensorrt", "10.16.1", "sm87").path == both.path
+    both.plan("step").unlink()
+    with pytest.raises(DllmEdgeError, match=r"step.plan has 0 bytes, 4 were built: run 'dllm-edge build"):
+        find_engine(bundle, "tensorrt", "10.16.1", "sm87")

@@ -41,6 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         {"flags": Flags(optimization_level=4)},
         {"flags": Flags(workspace=1)},
         {"flags": Flags(decomposable=True)},
+        {"recipe": 1},
     ],
 )
 def test_another_input_is_another_build(fingerprint: Fingerprint, other: dict[str, Any]) -> None:
@@ -53,6 +54,7 @@ def test_another_input_is_another_build(fingerprint: Fingerprint, other: dict[st
     "edit",
     [
         lambda data: data.pop("workload"),
+        lambda data: data.pop("recipe"),
         lambda data: data.update(schema_version=2),
         lambda data: data.update(unknown=1),
         lambda data: data.update(plans=[]),

@@ -20,6 +20,7 @@ from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from dllm_edge.runtime.engines.sizes import FixedSizes
 from dllm_edge.runtime.engines.tensorrt import open_tensorrt, try_engine
 from dllm_edge.runtime.engines.tensorrt_library import library_of
+from dllm_edge.runtime.generate import Model
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ..host_cuda import HostCuda
@@ -154,3 +155,25 @@ class Refusing:
 
     def execute_async_v3(self, stream: int) -> bool:
         return False
+
+
+def test_a_plan_of_something_else(bundle: Bundle, library: HostTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(bundle, ("vanilla",))
+    monkeypatch.setattr(HostTensorRT, "deserialize_cuda_engine", lambda *_: Foreign())
+    with pytest.raises(DllmEdgeError, match=r"step.plan: is not what was built \(.*topk_ids.*\): run 'dllm-edge build' again"):
+        alone(open_tensorrt(bundle), "vanilla", "quota")
+
+
+class Foreign:
+    num_io_tensors, num_optimization_profiles = 1, 1
+
+    def get_tensor_name(self, place: int) -> str:
+        return "pixels"
+
+
+def test_a_stream_is_rehearsed_too(bundle: Bundle, library: HostTensorRT) -> None:
+    build(bundle, ("fast-dllm-dual",))
+    model = Model(bundle, open_tensorrt(bundle))
+    with pytest.raises(DllmEdgeError, match="the engine was built for none"):
+        model.stream([5, 6, 7], system="sparse-dllm", gen_length=16, block_length=8)
+    assert library.loads == 0
