@@ -17,14 +17,16 @@ from ..graphs.contract import DType, TensorSpec
 from ..graphs.weight_formats import ALL_PLAIN, StoredType, WeightFormats
 from .dequantise import dequantise_weights
 from .element_types import ELEMENT_TYPES, STORED_TYPES
+from .shape_work import name_shape_work
 from .trace import OPSETS, trace
 from .unroll import unroll
 
 # Opset 18 came with IR 8, which JetPack 6.2's parser and ONNX Runtime 1.23 read; IR 10 is the newest that all readers
 # of opset 23 take.
 IR_VERSIONS: dict[Flavour, int] = {"fused": 10, "portable": 8}
-# Groups of a DequantizeLinear came with opset 21 and IR 10, which the same readers take. Nothing else that a step uses
-# changed between 18 and 21 but in the types that it takes.
+# Groups of a DequantizeLinear came with opset 21 and IR 10, which ONNX Runtime and TensorRT-RTX take; of JetPack 6.2's parser
+# that is not known: the table in `tensorrt/operators.tsv` ends with opset 20. Nothing else that a step uses changed between
+# 18 and 21 but in the types that it takes.
 QUANTISED_OPSET, QUANTISED_IR_VERSION = 21, 10
 
 
@@ -87,6 +89,7 @@ def step_model(step: StepGraph, weights: Mapping[str, WeightPlace]) -> ir.Model:
     _set_interface(graph.inputs, contract.inputs(step.config, step.compute))
     _set_interface(graph.outputs, contract.outputs(step.config, step.compute, step.candidates))
     ClearMetadataAndDocStringPass()(model)
+    name_shape_work(graph)
     for domain in set(model.opset_imports) - {""}:
         del model.opset_imports[domain]
     graph.name = "step"
