@@ -61,12 +61,12 @@ def gpu_bench(
     with TemporaryDirectory(prefix="dllm-edge-gpu-") as temporary, progress() as report:
         outcomes = list(run_all(jobs, folder or Path(temporary), report, lambda job: run_job(job, limit)))
     data = collect(gate["result"], outcomes)
-    if output:
-        output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if as_json:
         print_json(data)
     else:
         print_results(data)
+    if output:
+        output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def chosen(text: str, known: Sequence[str], option: str) -> list[str]:
@@ -105,7 +105,7 @@ def plan_jobs(
 def run_all(
     jobs: Sequence[Job], folder: Path, report: Report, run: Callable[[Job], dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """The outcome of each job; one whose model cannot be made has that error."""
+    """The outcome of each job; one whose model cannot be made or written has that error."""
     from .benchmarks.gpu.bundles import LARGE, bundle_of
 
     for shape in dict.fromkeys(job.shape for job in jobs if job.shape in LARGE):
@@ -115,10 +115,13 @@ def run_all(
         report(job.label, 0.0)
         try:
             bundle = str(bundle_of(folder, job.shape, job.compute, report)) if job.shape else ""
+            outcome = run(Job(**job.to_json() | {"bundle": bundle}))
         except DllmEdgeError as error:
-            yield {"job": job.to_json(), "seconds": 0.0, "error": str(error)}
-        else:
-            yield run(Job(**job.to_json() | {"bundle": bundle}))
+            outcome = {"job": job.to_json(), "seconds": 0.0, "error": str(error)}
+        except OSError as error:
+            reason = f"{job.label} failed in {folder} ({error}): free space there, or give another place with --folder"
+            outcome = {"job": job.to_json(), "seconds": 0.0, "error": reason}
+        yield outcome
         report(job.label, 1.0)
 
 

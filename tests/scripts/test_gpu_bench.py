@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,27 @@ def test_a_model_that_cannot_be_made_is_an_outcome(monkeypatch: pytest.MonkeyPat
     assert first["error"] == "no space left: free 16 GB"
     assert "result" in second
     assert len(findings([first, second], BANDWIDTH)) == 2
+
+
+def test_a_full_disk_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fill(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundles, "bundle_of", fill)
+    jobs = [Job("step", "onnxruntime", "8b", "float16"), Job("attention", "onnxruntime", "", "float16")]
+    first, second = gpu_bench.run_all(jobs, tmp_path, lambda _stage, _share: None, lambda job: run_job(job, 1))
+    assert first["error"] == (
+        f"step, onnxruntime, 8b, float16 failed in {tmp_path} ([Errno 28] No space left on device): "
+        "free space there, or give another place with --folder"
+    )
+    assert "result" in second
+
+
+def test_results_are_shown_where_they_cannot_be_kept(bench: Callable[..., tuple[Any, str, str]], tmp_path: Path) -> None:
+    code, out, error = bench("--parts", "step", "--shapes", "135m", "--output", str(tmp_path), "--json")
+    assert code == 2
+    assert parsed(out)["outcomes"]
+    assert error.endswith(f"error: {tmp_path}: Is a directory\n")
 
 
 def test_bundles_are_made_once(tmp_path: Path, demo_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from statistics import median
 from typing import Any
@@ -15,7 +16,7 @@ from ....export.tensorrt.targets import choose_targets
 from ....graphs.contract import ITEM_SIZES
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.cuda import CudaDevice
-from ....runtime.engines.device import Device, Launch
+from ....runtime.engines.device import Device, Launch, Memory
 from ....runtime.engines.onnxruntime_cuda import INSTALL, PROVIDER
 from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
 from ....runtime.engines.tensorrt_library import Library, find_library
@@ -64,8 +65,8 @@ def on_onnxruntime(providers: list[Any], place: str) -> Prepare:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
-        executor = OnnxRuntimeExecutor({"attention": session}, {"attention": attention.specs()}, place)
-        return executor.prepare("attention", shapes, addresses)
+        executor = OnnxRuntimeExecutor({"layer": session}, {"layer": attention.specs()}, place)
+        return executor.prepare("layer", shapes, addresses)
 
     return prepare
 
@@ -81,16 +82,38 @@ def on_tensorrt(device: CudaDevice, library: Library) -> Prepare:
     def prepare(graph: bytes, attention: Attention, shapes: Shapes, addresses: dict[str, int]) -> Launch:
         plan = build_plan(library, graph, shapes, device.compute_capability)
         engine = library.module.Runtime(library.logger).deserialize_cuda_engine(plan)
-        context = engine.create_execution_context() if engine else None
-        if context is None:
-            raise DllmEdgeError(
-                f"{library.title} could not open what it built ({library.last_error()}): see 'dllm-edge doctor'"
-            )
-        for name, address in addresses.items():
-            context.set_tensor_address(name, address)
-        return lambda: context.execute_async_v3(device.stream)
+        options = library.context_options(engine) if engine else None
+        context = engine.create_execution_context(options) if engine else None
+        if context is None or not context.set_optimization_profile_async(0, device.stream):
+            raise _failure(library, "opening")
+        scratch = device.allocate(engine.get_device_memory_size_for_profile_v2(0))
+        context.set_device_memory(scratch.address, scratch.nbytes)
+        taken = [context.set_input_shape(name, shape) for name, shape in shapes.items()]
+        taken += [context.set_tensor_address(name, address) for name, address in addresses.items()]
+        if not all(taken):
+            raise _failure(library, "giving tensors to")
+        return _Run(library, context, device.stream, (engine, options, scratch))
 
     return prepare
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A launch of a built graph; `held` is what the context must not outlive."""
+
+    library: Library
+    context: Any
+    stream: int
+    held: tuple[Any, Any, Memory]
+
+    def __call__(self) -> None:
+        if not self.context.execute_async_v3(self.stream):
+            raise _failure(self.library, "running")
+
+
+def _failure(library: Library, doing: str) -> DllmEdgeError:
+    reason = library.last_error() or "it gave no reason"
+    return DllmEdgeError(f"{library.title} failed {doing} what it built ({reason}): see 'dllm-edge doctor'")
 
 
 def build_plan(library: Library, graph: bytes, shapes: Shapes, target: str) -> Any:

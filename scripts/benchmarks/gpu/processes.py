@@ -17,7 +17,7 @@ def run_job(job: Job, limit: float) -> dict[str, Any]:
     command = [sys.executable, "-m", once.__name__, json.dumps(job.to_json())]
     started = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=limit)
         found = _read(done)
     except subprocess.TimeoutExpired:
         found = {"error": f"took longer than {limit:.0f} s: give more with --limit"}
@@ -29,4 +29,9 @@ def _read(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     if done.returncode:
         return {"error": complaints[-1].removeprefix("error: ") if complaints else f"ended with exit code {done.returncode}"}
     warned = [line.strip() for line in complaints if "Warning:" in line]
-    return {"result": json.loads(lines[-1])} | ({"warnings": warned} if warned else {})
+    try:
+        result = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        last = f"its last line is {lines[-1]!r}" if lines else "it wrote nothing"
+        return {"error": f"ended without a result ({last}): send this line"}
+    return {"result": result} | ({"warnings": warned} if warned else {})

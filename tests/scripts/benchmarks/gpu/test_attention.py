@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
+from math import prod
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,11 +13,16 @@ import onnxruntime
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.tensorrt_library import find_library
+from dllm_edge.runtime.engines.cuda import CudaDevice
+from dllm_edge.runtime.engines.tensorrt_library import Library, find_library, library_of
+from dllm_edge.runtime.profiles import Shapes
+from dllm_edge.scripts.benchmarks.gpu import attention_engines
 from dllm_edge.scripts.benchmarks.gpu.attention import FORMS, Attention
-from dllm_edge.scripts.benchmarks.gpu.attention_engines import build_plan, on_onnxruntime, time_forms
+from dllm_edge.scripts.benchmarks.gpu.attention_engines import build_plan, on_onnxruntime, on_tensorrt, time_forms
 
-from ....runtime.host_device import HostDevice
+from ....runtime.host_cuda import HostCuda
+from ....runtime.host_device import HostDevice, at
+from ....runtime.host_tensorrt import HostTensorRT
 
 ATTENTION = Attention(heads=4, kv_heads=2, head_dim=8, queries=3, compute="float32")
 
@@ -47,6 +55,32 @@ def test_forms_are_timed() -> None:
     found = time_forms(HostDevice(), on_onnxruntime(["CPUExecutionProvider"], "cpu"), ATTENTION, 64, rounds=3)
     assert set(found) == set(FORMS)
     assert all(0 < seconds < 1 for seconds in found.values())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_run_on_tensorrt(form: str, cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With all that TensorRT wants to be given, scratch memory too, as long as a launch is kept."""
+
+    def build(_library: Library, graph: bytes, shapes: Shapes, _target: str) -> bytes:
+        (tmp_path / form).write_bytes(graph)
+        return json.dumps({"graph": str(tmp_path / form), "profiles": [shapes]}).encode()
+
+    monkeypatch.setattr(attention_engines, "build_plan", build)
+    device, given = CudaDevice(), arrays(16)
+    specs = ATTENTION.specs()
+    memory = {spec.name: device.allocate(prod(spec.sized({"C": 16})) * 4) for spec in (*specs[0], *specs[1])}
+    for name, array in given.items():
+        device.upload(memory[name].address, array.reshape(-1).view(np.uint8))
+    shapes = {name: array.shape for name, array in given.items()}
+    prepare = on_tensorrt(device, library_of("tensorrt", HostTensorRT(cuda)))
+    held = len(cuda.allocated)
+    launch = prepare(
+        ATTENTION.graph(form).SerializeToString(), ATTENTION, shapes, {name: m.address for name, m in memory.items()}
+    )
+    assert len(cuda.allocated) == held + 1
+    launch()
+    found = at(memory["attended"].address, memory["attended"].nbytes).view(np.float32)
+    assert np.allclose(found, by_hand(given).reshape(-1), atol=1e-5)
 
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx")

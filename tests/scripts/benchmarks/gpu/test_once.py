@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,19 +13,33 @@ import pytest
 from dllm_edge.export.bundle import export_bundle
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.graphs.families import canonical_shapes, family_of
 from dllm_edge.runtime.bundle import Bundle
 from dllm_edge.runtime.profiles import Workload
-from dllm_edge.scripts.benchmarks.gpu import once
+from dllm_edge.scripts.benchmarks.engine import SHAPE
+from dllm_edge.scripts.benchmarks.gpu import bundles, once
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import measure_bandwidth
 from dllm_edge.scripts.benchmarks.gpu.eager import time_torch
 from dllm_edge.scripts.benchmarks.gpu.engines import open_engine
 from dllm_edge.scripts.benchmarks.gpu.job import Job
 from dllm_edge.scripts.benchmarks.gpu.processes import run_job
-from dllm_edge.scripts.gpu_bench import PARTS
+from dllm_edge.scripts.gpu_bench import PARTS, SHAPES
+from dllm_edge.scripts.write_random_llada import SCALES
 
 from ....runtime.device_engines import on_host
 from ....runtime.host_cuda import HostCuda
 from ....tiny import write_tiny
+
+TINY = {
+    "bos_token_id": 1021,
+    "eos_token_id": 1022,
+    "mask_token_id": 1023,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 1024,
+}
 
 
 @pytest.fixture
@@ -59,6 +74,25 @@ def test_timed_parts_share_an_engine(
     assert {Profile(1, 32, 256, 32), Profile(1, 32, 320, 32)} < set(built[0].profiles)
     assert max(profile.queries for profile in built[0].profiles) == 256
     assert [row["context"] for row in found] == [256, 256, 320, 320] if part == "step" else found["context"] == 256
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_of_a_family_that_is_timed(
+    shape: str, tmp_path: Path, built: list[Workload], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written for a shape, at tiny sizes."""
+    monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.bundles.SCALES", dict.fromkeys(SCALES, SCALES["tiny"]))
+    monkeypatch.setattr(bundles, "DREAM", bundles.DREAM | TINY)
+    path = bundles.bundle_of(tmp_path, shape, "float32", lambda _stage, _share: None)
+    for part in ("step", "host"):
+        assert run(Job(part, "tensorrt", shape, "float32", str(path), (256,)), monkeypatch, capsys)
+    assert len(built) == 2
+
+
+def test_the_1_5b_shape_has_the_published_sizes() -> None:
+    config, published = (family_of(data).config(data) for data in (bundles.DREAM, SHAPE))
+    assert (config.attention, published.attention) == ("bidirectional", "block-causal")
+    assert canonical_shapes(config) == canonical_shapes(published)
 
 
 def test_parity_runs_every_level(
@@ -105,3 +139,18 @@ def test_a_job_comes_back_with_its_error(tiny: Bundle) -> None:
 
 def test_a_job_has_a_limit() -> None:
     assert run_job(Job("bandwidth"), 0.01)["error"] == "took longer than 0 s: give more with --limit"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("", "ended without a result (it wrote nothing): send this line"),
+        ("print('done')", "ended without a result (its last line is 'done'): send this line"),
+        ("raise SystemExit(3)", "ended with exit code 3"),
+    ],
+)
+def test_a_process_without_a_result_is_an_error(code: str, error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "silent.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.processes.once", SimpleNamespace(__name__="silent"))
+    assert run_job(Job("bandwidth"), 60)["error"] == error
