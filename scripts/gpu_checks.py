@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,7 @@ Find = Callable[[str], Library]
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 # The vendor's list for TensorRT for RTX; it has neither data-center GPUs of 8.0 and 9.0 nor Jetsons.
-RTX_CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
+RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
 REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
 
 
@@ -55,8 +56,9 @@ def _cuda(hardware: Hardware) -> Check:
 def _jetpack(hardware: Hardware) -> Check:
     linux = f"Jetson Linux {hardware.jetson_linux or 'of unknown release'}"
     found = f"JetPack {hardware.jetpack} ({linux})" if hardware.jetpack else linux
-    major = int((hardware.jetson_linux or "0").split(".")[0])
-    return Check("JetPack", major >= 36, False, found, "JetPack 6.2 is the first whose TensorRT takes these graphs: update it")
+    release = tuple(int(part) for part in re.findall(r"\d+", hardware.jetson_linux or ""))
+    advice = "update to JetPack 6.2 or later: TensorRT takes these graphs from 10.3 on, which came with Jetson Linux 36.4"
+    return Check("JetPack", release >= (36, 4), False, found, advice)
 
 
 def _power(hardware: Hardware) -> Check:

@@ -20,12 +20,30 @@ from .bundles import CHECKPOINT, DEMO
 from .options import parse_systems
 from .output import key_values, print_json, screen, size
 
-CONTEXT = 2048
+CONTEXT, GROUP = 2048, 32
+
+
+@dataclass(frozen=True)
+class FormatWish:
+    """Names of formats, and one group for all; None: the model's own."""
+
+    linear: str | None = None
+    head: str | None = None
+    embedding: str | None = None
+    group: int | None = None
+
+    def instead_of(self, own: WeightFormats) -> WeightFormats:
+        if self == FormatWish():
+            return own
+        parts = ((self.linear, own.linear), (self.head, own.head), (self.embedding, own.embedding))
+        groups = [each.group for _, each in parts if each.quantised]
+        group = self.group if self.group is not None else groups[0] if groups else GROUP
+        return WeightFormats(*(WeightFormat.named(each.name if name is None else name, group) for name, each in parts))
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for; of `decode`, system and context are not set. `formats` None: the model's own."""
+    """What was asked for; of `decode`, system and context are not set."""
 
     model: str
     target: Target
@@ -33,7 +51,7 @@ class Wish:
     context: str | None
     decode: Decode
     dtype: str | None
-    formats: WeightFormats | None
+    formats: FormatWish
     tokens_per_forward: float | None
 
 
@@ -56,10 +74,6 @@ def lengths(gen_length: int, block_length: int, retention: float, batch: int) ->
     return Decode("", 0, gen_length, block_length, retention, batch)
 
 
-def formats(weights: str, head: str, embedding: str, group: int) -> WeightFormats:
-    return WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head, embedding)))
-
-
 def show_plan(wish: Wish, as_json: bool) -> bool:
     """Print the plan; whether everything fits."""
     if not wish.model:
@@ -79,9 +93,8 @@ def _subject(wish: Wish) -> Subject:
     precision = subject.precision
     if wish.dtype is not None:
         precision = replace(precision, dtype=known_dtype(wish.dtype))
-    if wish.formats is not None:
-        precision = replace(precision, formats=wish.formats)
-    return replace(subject, precision=precision)
+    formats = wish.formats.instead_of(precision.formats)
+    return replace(subject, precision=replace(precision, formats=formats))
 
 
 def _systems(wish: Wish, subject: Subject) -> list[str]:
@@ -94,7 +107,7 @@ def _contexts(wish: Wish, subject: Subject) -> list[int]:
     if wish.context is None:
         return [min(CONTEXT, subject.config.max_positions)]
     parts = [part.strip() for part in wish.context.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts):
+    if not parts or not all(part.isdecimal() for part in parts):
         raise DllmEdgeError(f"--context {wish.context}: must be numbers of tokens separated by commas, as in 512,2048")
     return [int(part) for part in parts]
 

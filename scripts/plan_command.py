@@ -21,7 +21,7 @@ def plan(
     tflops: Annotated[float | None, typer.Option(help="Its dense float16 rate.", show_default=False)] = None,
     engine: Annotated[str, typer.Option(help="tensorrt, or onnxruntime: a card's CUDA provider, else the CPU.")] = "tensorrt",
     flavour: Annotated[
-        str | None, typer.Option(help="fused or portable.", show_default="portable on a Jetson (JetPack 6.2), else fused")
+        str | None, typer.Option(help="fused or portable.", show_default="portable on an Orin (JetPack 6.2), else fused")
     ] = None,
     systems: Annotated[
         str | None, typer.Option(help="Systems, separated by commas.", show_default="all that fit the model")
@@ -32,17 +32,23 @@ def plan(
     gen_length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 128,
     block_length: Annotated[int, typer.Option(min=0, help="Tokens of a block; 0: the whole generation.")] = 32,
     retention: Annotated[float, typer.Option(min=0, max=1, help="Share of the slots that sparse-dllm keeps.")] = 0.5,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences decoded together.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=10**6, help="Sequences decoded together.")] = 1,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.", show_default="the model's own")] = None,
     weights: Annotated[
         str | None, typer.Option(help="Layers' weights: plain, int8 or int4.", show_default="the model's own")
     ] = None,
-    group: Annotated[int, typer.Option(help="Weights that share a scale: 32, 64 or 128.")] = 32,
-    head_weights: Annotated[str, typer.Option(help="LM head: plain, int8 or int4.")] = "plain",
-    embedding_weights: Annotated[str, typer.Option(help="Embedding: plain, int8 or int4.")] = "plain",
+    group: Annotated[
+        int | None, typer.Option(help="Weights that share a scale: 32, 64 or 128.", show_default="the model's own, else 32")
+    ] = None,
+    head_weights: Annotated[
+        str | None, typer.Option(help="LM head: plain, int8 or int4.", show_default="the model's own")
+    ] = None,
+    embedding_weights: Annotated[
+        str | None, typer.Option(help="Embedding: plain or int8.", show_default="the model's own")
+    ] = None,
     tokens_per_forward: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Tokens a forward commits on average, for tokens a second.", show_default=False),
+        typer.Option(min=0.01, max=1e6, help="Tokens a forward commits on average, for tokens a second.", show_default=False),
     ] = None,
     desktop: Annotated[bool, typer.Option("--desktop", help="Count a desktop's memory, too.")] = False,
     swap: Annotated[float, typer.Option(min=0, help="GB of swap that a build may fill.")] = 0.0,
@@ -62,7 +68,7 @@ def plan(
         context=context,
         decode=planning.lengths(gen_length, block_length, retention, batch),
         dtype=dtype,
-        formats=None if weights is None else planning.formats(weights, head_weights, embedding_weights, group),
+        formats=planning.FormatWish(weights, head_weights, embedding_weights, group),
         tokens_per_forward=tokens_per_forward,
     )
     if not planning.show_plan(wish, as_json):

@@ -10,6 +10,8 @@ from ...graphs.errors import DllmEdgeError
 Kind = Literal["jetson", "gpu", "host"]
 
 GB = 10**9
+LARGEST_FIGURE = 10**6
+"""Of GB, GB/s and TFLOPS that are given: more is a mistake of the unit."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Device:
     compute_capability: str | None = None
     flops: float | None = None
     note: str = ""
+
+    @property
+    def orin(self) -> bool:
+        """Whether it is a Jetson that JetPack 6 is made for; Thor came with JetPack 7."""
+        return self.kind == "jetson" and self.compute_capability == "8.7"
 
 
 def _jetson(name: str, memory: int, bandwidth: float, tflops: float | None, capability: str = "8.7", note: str = "") -> Device:
@@ -89,11 +96,10 @@ def described(
     """The named device with what is given in its figures' place, or one made of those figures: GB, GB/s, TFLOPS."""
     if name is None and memory is None:
         raise DllmEdgeError("name a --device ('dllm-edge plan --list-devices' shows them), or give --memory and --bandwidth")
-    for option, value in (("--memory", memory), ("--bandwidth", bandwidth), ("--tflops", tflops)):
-        if value is not None and not 0 < value < 1e6:
-            raise DllmEdgeError(
-                f"{option} {value:g}: must be above 0, in {'TFLOPS' if option == '--tflops' else 'GB (10^9 bytes)'}"
-            )
+    figures = (("--memory", memory, "GB (10^9 bytes)"), ("--bandwidth", bandwidth, "GB/s"), ("--tflops", tflops, "TFLOPS"))
+    for option, value, unit in figures:
+        if value is not None and not 0 < value < LARGEST_FIGURE:
+            raise DllmEdgeError(f"{option} {value:g}: must be above 0 and below {LARGEST_FIGURE}, in {unit}")
     device = Device("described", "host" if host else "gpu", 0, None) if name is None else find_device(name)
     return replace(
         device,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from ...graphs.errors import DllmEdgeError
-from ...graphs.weight_formats import GROUPS, PLAIN, WeightFormat, WeightFormats
+from ...graphs.weight_formats import BITS, GROUPS, WeightFormat, WeightFormats
 from .decode import Decode
 from .devices import GB
 from .estimate import Estimate, estimate
@@ -16,6 +16,13 @@ from .target import Target
 
 CONTEXT_STEP = 64
 SWAP = "--swap"
+# Of the layers, LM head and embedding: the names that each may have at most; an embedding is never int4.
+FORMAT_LIMITS = (
+    ("int8", "plain", "plain"),
+    ("int4", "plain", "plain"),
+    ("int4", "int8", "int8"),
+    ("int4", "int4", "int8"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,19 +114,36 @@ def _dtype(situation: Situation) -> Iterator[tuple[str, Situation]]:
 
 
 def _formats(situation: Situation) -> Iterator[tuple[str, Situation]]:
-    """Integers in the layers; then in head and embedding, too."""
+    """Integers in the layers; then in head and embedding, too: what takes less memory than the present formats."""
     precision = situation.subject.precision
-    if precision.formats.quantised:
-        return
-    for linear, head in (("int8", ""), ("int4", ""), ("int4", "int8")):
-        for group in sorted(GROUPS, reverse=True):
-            outer = WeightFormat(head, group) if head else PLAIN
-            formats = WeightFormats(WeightFormat(linear, group), outer, outer)
-            if _divides(formats, situation):
-                more = f" --head-weights {head} --embedding-weights {head}" if head else ""
-                options = f"--weights {linear} --group {group}{more}"
-                yield options, situation.stored_as(replace(precision, formats=formats))
-                break
+    least = situation.estimate().weights
+    for limits in FORMAT_LIMITS:
+        names = _narrowed(precision.formats, limits, situation.target)
+        if formats := _widest(names, situation):
+            variant = situation.stored_as(replace(precision, formats=formats))
+            if (weights := variant.estimate().weights) < least:
+                least = weights
+                yield _options(formats), variant
+
+
+def _narrowed(formats: WeightFormats, limits: tuple[str, ...], target: Target) -> list[str]:
+    """The names of the formats within the limits; for JetPack 6 no int8 but in the embedding, which has no DequantizeLinear."""
+    present = [each.name for each in (formats.linear, formats.head, formats.embedding)]
+    names = [min(pair, key=lambda name: BITS.get(name, 16)) for pair in zip(present, limits, strict=True)]
+    matrices = ["int4" if name == "int8" and target.jetpack_6 else name for name in names[:2]]
+    return [*matrices, names[2]]
+
+
+def _widest(names: Sequence[str], situation: Situation) -> WeightFormats | None:
+    """The formats of these names in the largest groups that divide the model's weights."""
+    choices = (WeightFormats(*(WeightFormat.named(name, group) for name in names)) for group in sorted(GROUPS, reverse=True))
+    return next((formats for formats in choices if _divides(formats, situation)), None)
+
+
+def _options(formats: WeightFormats) -> str:
+    options = f"--weights {formats.linear.name} --group {formats.linear.group}"
+    outer = {"--head-weights": formats.head, "--embedding-weights": formats.embedding}
+    return " ".join([options, *(f"{option} {each.name}" for option, each in outer.items() if each.quantised)])
 
 
 def _divides(formats: WeightFormats, situation: Situation) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ...graphs.contract import DType
 from ...graphs.errors import DllmEdgeError
-from .devices import GB, Device, Kind
+from .devices import GB, LARGEST_FIGURE, Device, Kind
 
 Engine = Literal["tensorrt", "onnxruntime"]
 Flavour = Literal["fused", "portable"]
@@ -40,6 +40,11 @@ class Target:
     def cpu(self) -> bool:
         """ONNX Runtime means a card's CUDA provider, and the CPU of everything else."""
         return self.engine == "onnxruntime" and self.device.kind != "gpu"
+
+    @property
+    def jetpack_6(self) -> bool:
+        """Whether engines may have to be TensorRT 10.3's: blocked int8 is newer than that."""
+        return self.engine == "tensorrt" and self.flavour == "portable" and self.device.orin
 
     @property
     def shared(self) -> bool:
@@ -77,10 +82,12 @@ class Target:
 
 
 def target_of(device: Device, engine: str, flavour: str | None, desktop: bool, swap: float) -> Target:
-    """`flavour` None: the portable one on a Jetson, whose JetPack 6.2 takes no other, else the fused one."""
+    """`flavour` None: the portable one on an Orin, whose JetPack 6.2 takes no other, else the fused one. `swap` is in GB."""
+    if not 0 <= swap < LARGEST_FIGURE:
+        raise DllmEdgeError(f"--swap {swap:g}: must be at least 0 and below {LARGEST_FIGURE}, in GB (10^9 bytes)")
     for known in get_args(Engine):
         if engine == known:
-            chosen = flavour or ("portable" if device.kind == "jetson" else "fused")
+            chosen = flavour or ("portable" if device.orin else "fused")
             for kind in get_args(Flavour):
                 if chosen == kind:
                     return Target(device, known, kind, desktop, int(swap * GB))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,6 +67,16 @@ def test_a_jetson_that_is_ready(tmp_path: Path) -> None:
     assert found["engine tensorrt"].found == "10.3.0, takes portable graphs"
     assert {name for name, check in found.items() if not check.ok} == {"engine tensorrt-rtx", "engine onnxruntime-cuda"}
     assert "not for Jetson" in found["engine onnxruntime-cuda"].advice
+
+
+@pytest.mark.parametrize(
+    ("release", "ok"),
+    [("35.4.1", False), ("36.3.0", False), ("36.4", True), ("36.4.3", True), ("36.5", True), ("39.2.0", True), (None, False)],
+)
+def test_the_first_jetson_linux_whose_tensorrt_takes_the_graphs(release: str | None, ok: bool, tmp_path: Path) -> None:
+    hardware = replace(probe(JETPACK_6.write(tmp_path), JETPACK_6.ask), jetson_linux=release)
+    checks = gpu_checks(hardware, library, lambda _: None, ())
+    assert {check.name: check.ok for check in checks}["JetPack"] is ok
 
 
 def test_a_jetson_in_a_slow_power_mode(tmp_path: Path) -> None:

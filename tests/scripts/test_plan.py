@@ -9,7 +9,9 @@ import pytest
 
 from dllm_edge.export.plan.devices import DEVICES
 from dllm_edge.graphs.contract import cache_bytes
+from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.scripts.plan import FormatWish
 from dllm_edge.scripts.write_random_llada import SCALES, _config
 
 from .conftest import Command, parsed
@@ -61,6 +63,28 @@ def test_taking_the_remedy_fits(command: Command, llada: Path) -> None:
     assert "layers int4 in groups of 128" in " ".join(out.split())
 
 
+@pytest.mark.parametrize(
+    ("options", "precision"),
+    [
+        (("--head-weights", "int8"), "bfloat16, head int8 in groups of 32"),
+        (("--embedding-weights", "int8", "--group", "64"), "bfloat16, embedding int8 in groups of 64"),
+        (("--weights", "plain", "--group", "128"), "bfloat16"),
+    ],
+)
+def test_each_part_has_a_format_of_its_own(options: tuple[str, ...], precision: str, command: Command, llada: Path) -> None:
+    code, out, _ = command("plan", llada, "--device", "h100", *options, "--json")
+    assert code == 0
+    assert parsed(out)["model"]["precision"] == precision
+
+
+def test_a_format_that_is_not_given_is_the_models_own() -> None:
+    own = WeightFormats(WeightFormat("int4", 64), WeightFormat("int8", 64))
+    assert FormatWish().instead_of(own) is own
+    assert FormatWish(group=128).instead_of(own) == WeightFormats(WeightFormat("int4", 128), WeightFormat("int8", 128))
+    assert FormatWish(head="plain").instead_of(own) == WeightFormats(WeightFormat("int4", 64))
+    assert FormatWish(linear="plain").instead_of(own) == WeightFormats(head=WeightFormat("int8", 64))
+
+
 def test_nothing_helps(command: Command, llada: Path) -> None:
     code, out, _ = command("plan", llada, "--device", "orin-nano-4gb")
     assert code == 3
@@ -100,6 +124,16 @@ BAD = {
     "unknown format": (("{model}", "--device", "l4", "--weights", "int3"), "unknown weight format 'int3'"),
     "unknown engine": (("{model}", "--device", "l4", "--engine", "abacus"), "unknown engine 'abacus'"),
     "context that is no number": (("{model}", "--device", "l4", "--context", "1k"), "--context 1k: must be numbers of tokens"),
+    "context of a digit that is no decimal": (("{model}", "--device", "l4", "--context", "²"), "--context ²: must be numbers"),
+    "swap without end": (("{model}", "--device", "l4", "--swap", "inf"), "--swap inf: must be at least 0 and below"),
+    "memory without end": (("{model}", "--memory", "inf"), "--memory inf: must be above 0 and below"),
+    "rate that is no number": (("{model}", "--device", "l4", "--tflops", "nan"), "--tflops nan: must be above 0 and below"),
+    "tokens without end": (("{model}", "--device", "l4", "--tokens-per-forward", "inf"), "'--tokens-per-forward'"),
+    "batch beyond counting": (("{model}", "--device", "l4", "--batch", "9" * 400), "'--batch'"),
+    "head of an unknown format": (("{model}", "--device", "l4", "--head-weights", "int3"), "unknown weight format 'int3'"),
+    "no format": (("{model}", "--device", "l4", "--weights", ""), "unknown weight format ''"),
+    "embedding of int4": (("{model}", "--device", "l4", "--embedding-weights", "int4"), "an embedding cannot be int4"),
+    "group of the head": (("{model}", "--device", "l4", "--head-weights", "int8", "--group", "77"), "groups of 77"),
     "context beyond the model's": (("{model}", "--device", "l4", "--context", "9000"), "this model has 4096"),
     "context within the generation": (("{model}", "--device", "l4", "--context", "64"), "must exceed --gen-length 128"),
     "group that does not divide": (("{model}", "--device", "l4", "--weights", "int4", "--group", "96"), "groups of 96"),
@@ -109,7 +143,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_gets_one_line(name: str, command: Command, llada: Path) -> None:
     arguments, message = BAD[name]
-    code, out, err = command("plan", *(argument.format(model=llada) for argument in arguments if arguments))
+    code, out, err = command("plan", *(argument.format(model=llada) for argument in arguments))
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert message in err

@@ -36,6 +36,11 @@ def test_given_figures_take_the_place_of_published_ones() -> None:
     assert described(None, 12, 50, None, host=True).kind == "host"
 
 
+def test_an_orin_is_a_jetson_and_thor_is_none() -> None:
+    orins = {name for name, device in DEVICES.items() if device.orin}
+    assert orins == {name for name in DEVICES if "orin" in name}
+
+
 def test_an_unknown_device_lists_the_known() -> None:
     with pytest.raises(DllmEdgeError, match=r"unknown device 'moon': choose one of orin-nano-4gb, .*--memory and --bandwidth"):
         find_device("moon")
@@ -46,10 +51,11 @@ def test_an_unknown_device_lists_the_known() -> None:
     [
         ((None, None, None, None), "name a --device"),
         ((None, None, 100.0, None), "name a --device"),
-        ((None, 0.0, None, None), "--memory 0: must be above 0, in GB"),
-        ((None, float("nan"), None, None), "--memory nan: must be above 0, in GB"),
-        (("l4", None, -3.0, None), "--bandwidth -3: must be above 0, in GB"),
-        (("l4", None, None, 0.0), "--tflops 0: must be above 0, in TFLOPS"),
+        ((None, 0.0, None, None), "--memory 0: must be above 0 and below 1000000, in GB"),
+        ((None, float("nan"), None, None), "--memory nan: must be above 0 and below 1000000, in GB"),
+        ((None, float("inf"), None, None), "--memory inf: must be above 0 and below 1000000, in GB"),
+        (("l4", None, -3.0, None), "--bandwidth -3: must be above 0 and below 1000000, in GB/s"),
+        (("l4", None, None, 0.0), "--tflops 0: must be above 0 and below 1000000, in TFLOPS"),
     ],
 )
 def test_figures_that_make_no_device(

@@ -172,8 +172,14 @@ def test_what_a_plan_may_fill() -> None:
     assert target_of(ORIN, "tensorrt", None, desktop=True, swap=0).limit == int(HEADROOM * 30 * GB)
 
 
+@pytest.mark.parametrize("swap", [-1, float("inf"), float("nan")])
+def test_swap_that_is_no_size(swap: float) -> None:
+    with pytest.raises(DllmEdgeError, match=f"--swap {swap}: must be at least 0 and below 1000000, in GB"):
+        target_of(ORIN, "tensorrt", None, desktop=False, swap=swap)
+
+
 def test_the_flavour_follows_the_device() -> None:
-    assert (on(ORIN).flavour, on(CARD).flavour) == ("portable", "fused")
+    assert (on(ORIN).flavour, on(CARD).flavour, on(find_device("thor")).flavour) == ("portable", "fused", "fused")
     with pytest.raises(DllmEdgeError, match="unknown flavour 'mild': choose one of fused, portable"):
         on(CARD, flavour="mild")
     with pytest.raises(DllmEdgeError, match="unknown engine 'abacus': choose one of tensorrt, onnxruntime"):

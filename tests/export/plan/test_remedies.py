@@ -8,14 +8,24 @@ import pytest
 from dllm_edge.export.plan.decode import Decode
 from dllm_edge.export.plan.devices import GB, described, find_device
 from dllm_edge.export.plan.remedies import Situation, remedies
+from dllm_edge.export.plan.remedies import _formats as formats_of
+from dllm_edge.export.plan.subject import Precision, Subject
 from dllm_edge.export.plan.target import target_of
+from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 
 from .models import llada_8b, subject
+
+DUAL = Decode("fast-dllm-dual", 2048)
 
 
 def situation(device: str, decode: Decode, **changes: object) -> Situation:
     target = target_of(find_device(device), "tensorrt", None, desktop=False, swap=0)
     return Situation(subject(), decode, replace(target, **changes))  # type: ignore[arg-type]
+
+
+def quantised(linear: str, head: str = "plain", embedding: str = "plain", group: int = 128) -> Subject:
+    formats = WeightFormats(*(WeightFormat.named(name, group) for name in (linear, head, embedding)))
+    return replace(subject(), precision=Precision("bfloat16", formats))
 
 
 def test_every_remedy_fits_and_says_its_figure() -> None:
@@ -56,7 +66,43 @@ def test_swap_where_only_the_build_is_too_much() -> None:
     swap = remedies(tight)[0]
     missing = tight.estimate().over["build"]
     assert missing <= int(swap.change.removeprefix("--swap ")) * GB < missing + GB
-    assert any(remedy.change.startswith("--weights int8") for remedy in remedies(tight)[1:])
+    assert any(remedy.change.startswith("--weights int4") for remedy in remedies(tight)[1:])
+
+
+def test_smaller_formats_where_weights_are_integers_already() -> None:
+    card = target_of(described(None, 10, None, None), "tensorrt", None, desktop=False, swap=0)
+    tight = Situation(quantised("int8"), Decode("fast-dllm-dual", 2048), card)
+    assert not tight.estimate().fits
+    assert [remedy.change for remedy in remedies(tight)] == ["--weights int4 --group 128"]
+
+
+TRIED = [("int8", "plain", "plain"), ("int4", "plain", "plain"), ("int4", "int8", "int8"), ("int4", "int4", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("present", "device", "tried"),
+    [
+        (quantised("plain"), "l4", TRIED),
+        (quantised("plain"), "thor", TRIED),
+        (quantised("plain"), "orin-nx-16gb", [TRIED[1], TRIED[3]]),
+        (quantised("int8"), "l4", TRIED[1:]),
+        (quantised("int8", group=32), "l4", TRIED),
+        (quantised("int8", "int8"), "orin-nx-16gb", [("int4", "int4", "plain"), TRIED[3]]),
+        (quantised("plain", "int4"), "l4", [("int8", "int4", "plain"), ("int4", "int4", "plain"), TRIED[3]]),
+        (quantised("int4", "int8", "int8"), "l4", TRIED[3:]),
+        (quantised("int4", "int4", "int8"), "l4", []),
+    ],
+)
+def test_the_formats_that_are_tried(present: Subject, device: str, tried: list[tuple[str, str, str]]) -> None:
+    variants = [variant for _, variant in formats_of(replace(situation(device, DUAL), subject=present))]
+    formats = [variant.subject.precision.formats for variant in variants]
+    assert [(each.linear.name, each.head.name, each.embedding.name) for each in formats] == tried
+
+
+def test_a_cpu_has_int8_on_every_jetson() -> None:
+    target = target_of(find_device("orin-nano-8gb"), "onnxruntime", None, desktop=False, swap=0)
+    first, _ = next(formats_of(Situation(subject(), DUAL, target)))
+    assert first == "--weights int8 --group 128"
 
 
 def test_changes_add_up_where_none_is_enough() -> None:
