@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 
@@ -20,11 +21,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Kind:
-    """What is staged, and what writes it, as messages call them; `mark` is the file that tells such a folder."""
+    """What is staged, and what writes it, as messages call them; `mark` is the file that tells such a folder. So does holding
+    nothing but `files` (patterns), whatever of them is missing."""
 
     name: str
     work: str
     mark: str
+    files: tuple[str, ...] = ()
+
+    def holds(self, folder: Path) -> bool:
+        """Whether `folder` is one, or what is left of one."""
+        if not folder.is_dir():
+            return False
+        names = [entry.name for entry in folder.iterdir()]
+        return self.mark in names or all(any(fnmatchcase(name, file) for file in self.files) for name in names)
 
 
 BUNDLE = Kind("bundle", "export", MANIFEST)
@@ -71,7 +81,7 @@ def _check_parent(path: Path, kind: Kind) -> None:
 def _check_free(path: Path, overwrite: bool, kind: Kind) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / kind.mark).is_file():
+    if not kind.holds(path):
         raise DllmEdgeError(f"{path}: already exists and is no {kind.name}: move it away or choose another place")
     if not overwrite:
         raise DllmEdgeError(f"{path}: already holds a {kind.name}: remove it or choose another place")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ..export.tensorrt.build import Built, build_engine
+from ..export.tensorrt.memory import MEMINFO, check_memory, estimated_memory
 from ..export.tensorrt.options import BuildOptions
 from ..export.tensorrt.progress import Progress as Tell
 from ..export.tensorrt.targets import choose_targets
@@ -46,19 +48,26 @@ class Decodes:
 
 
 def build_bundle(
-    word: str, runtime: str, targets: Sequence[str], decodes: Decodes, options: BuildOptions, as_json: bool
+    word: str,
+    runtime: str,
+    targets: Sequence[str],
+    decodes: Decodes,
+    options: BuildOptions,
+    as_json: bool,
+    ignore_memory: bool = False,
+    meminfo: Path = MEMINFO,
 ) -> None:
     library, present = find_library(runtime), present_compute_capability()
     chosen = choose_targets(library, targets, present)
     bundle = Bundle.open(bundle_path(word))
     workload = workload_of(bundle, decodes)
-    if not as_json:
-        announce(bundle, library, chosen, workload)
+    announce(bundle, library, chosen, workload, as_json)
     runs_here = present in chosen
     started = time.perf_counter()
     with build_progress() as tell:
         prove = partial(run_once, bundle, library) if runs_here else None
-        built = build_engine(bundle, library, chosen, workload, options, tell, prove)
+        admit = None if ignore_memory else partial(check_memory, bundle, meminfo)
+        built = build_engine(bundle, library, chosen, workload, options, tell, prove, admit)
     report(built, runs_here, time.perf_counter() - started, as_json)
 
 
@@ -93,10 +102,12 @@ def estimated_seconds(bundle: Bundle, workload: Workload) -> float:
     return PER_LAYER * bundle.config.layers * len(workload.profiles) + PER_GB * weights
 
 
-def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workload: Workload) -> None:
-    """Say what will be built, before it takes its time."""
-    count, seconds = len(workload.profiles), estimated_seconds(bundle, workload)
-    least = "" if library.name == "tensorrt-rtx" else "at least "
+def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workload: Workload, as_json: bool) -> None:
+    """Say what will be built, before it takes its time; beside JSON in one line on stderr."""
+    line = estimate_line(bundle, library, workload)
+    if as_json:
+        log().print(line, soft_wrap=True, highlight=False)
+        return
     table = Table(box=box.SIMPLE_HEAD, title=f"{library.title} for {', '.join(targets)}", title_justify="left")
     for column in ("batch", "queries", "capacity", "logit rows"):
         table.add_column(column, justify="right")
@@ -104,9 +115,15 @@ def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workloa
         table.add_row(*map(str, (profile.batch, profile.queries, profile.capacity, profile.rows)))
     console = screen()
     console.print(table)
-    console.print(
-        f"{count} profile{'' if count == 1 else 's'}; estimate: {least}{duration(seconds)} (on 2 cores)", highlight=False
-    )
+    console.print(line, soft_wrap=True, highlight=False)
+
+
+def estimate_line(bundle: Bundle, library: Library, workload: Workload) -> str:
+    count, seconds = len(workload.profiles), estimated_seconds(bundle, workload)
+    least = "" if library.name == "tensorrt-rtx" else "at least "
+    profiles = f"{count} profile{'' if count == 1 else 's'}"
+    memory = size(estimated_memory(bundle))
+    return f"{profiles}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
 
 
 def duration(seconds: float) -> str:

@@ -35,6 +35,9 @@ def build(
         int | None,
         typer.Option(min=1, metavar="MB", help="Most memory of one kernel beside its tensors.", show_default="no limit"),
     ] = None,
+    ignore_memory: Annotated[
+        bool, typer.Option("--ignore-memory", help="Build even where the estimate is more than the free memory and swap.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a bundle's graphs with TensorRT for what will be decoded; a second build of the same does nothing."""
@@ -43,4 +46,4 @@ def build(
 
     decodes = Decodes(tuple(parse_systems(systems)), parse_settings(assignments, gen_length), parse_contexts(context), batch)
     options = BuildOptions(compute, flavour, optimization_level, None if workspace is None else workspace * 1_000_000)
-    build_bundle(bundle, runtime, target or (), decodes, options, as_json)
+    build_bundle(bundle, runtime, target or (), decodes, options, as_json, ignore_memory)

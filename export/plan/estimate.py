@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...graphs.weight_formats import WeightFormat
 from .decode import Decode, Steps, steps_of
 from .devices import GB
 from .memory import activations, new_rows, peak_cache, steady_cache
@@ -81,11 +82,16 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
         peak_cache=peak_cache(config, compute, steps, decode.batch),
         activations=_activations(subject, steps, target),
         runtime=target.runtime,
-        build=int(BUILD_BASE + BUILD_FACTORS[linear] * stored) if target.engine == "tensorrt" else 0,
+        build=build_bytes(stored, precision.formats.linear) if target.engine == "tensorrt" else 0,
         load=target.runtime + (_cpu_load(subject, weights) if target.cpu else weights),
         limit=target.limit,
         build_limit=target.limit + target.swap if target.shared else None,
     )
+
+
+def build_bytes(stored: int, linear: WeightFormat) -> int:
+    """The peak of a build by TensorRT of `stored` bytes of weights, those of the layers in the format `linear`."""
+    return int(BUILD_BASE + BUILD_FACTORS[linear.name] * stored)
 
 
 def _activations(subject: Subject, steps: Steps, target: Target) -> int:

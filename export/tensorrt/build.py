@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shutil import copyfile
 
 from ...graphs.errors import DllmEdgeError
 from ...runtime.bundle import Bundle, remember, sha256_of
@@ -19,9 +20,9 @@ from .compilation import Compilation, compile_graph
 from .network import attention_is_decomposed
 from .options import BuildOptions, flavours_to_build
 from .progress import Progress
-from .timing_cache import TIMING_CACHE
+from .timing_cache import TIMING_CACHE, begin_timings, timings_beside
 
-ENGINE = Kind("engine", "build", FINGERPRINT)
+ENGINE = Kind("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
 # Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
 Proof = Callable[[EngineFolder], None]
 
@@ -42,11 +43,12 @@ def build_engine(
     options: BuildOptions,
     progress: Progress | None = None,
     prove: Proof | None = None,
+    admit: Callable[[], None] | None = None,
 ) -> Built:
     """Build the engine of `bundle` for the compute capabilities `targets` (`choose_targets`), unless it is there already.
 
-    An engine that is there is replaced once the new one is complete. Raises `DllmEdgeError` for what does not build, and
-    leaves nothing of it.
+    `admit` may refuse a build, by raising, before it begins. An engine that is there is replaced once the new one is
+    complete. Raises `DllmEdgeError` for what does not build, and leaves nothing of it but what was timed, for the next.
     """
     compilation = Compilation(bundle, library, targets, options)
     graphs = graphs_to_build(compilation, workload)
@@ -54,19 +56,24 @@ def build_engine(
     place = engine_place(bundle, fingerprint)
     if (found := _standing(bundle, place, fingerprint)) is not None:
         return Built(found, fresh=False)
+    if admit is not None:
+        admit()
     _make_parent(place)
     shapes = workload.shapes(bundle.config, fingerprint.compute)
+    timings = timings_beside(place)
     with staged(place, overwrite=True, kind=ENGINE) as folder:
-        timings = place / TIMING_CACHE
+        begin_timings(timings, place)
         for name, graph in graphs.items():
             tell = partial(progress or _tell_nobody, name)
             compile_graph(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
-            timings = folder / TIMING_CACHE
+        if timings.is_file():
+            copyfile(timings, folder / TIMING_CACHE)
         plans = {plan_file(name): _record(folder / plan_file(name)) for name in graphs}
         fingerprint = replace(fingerprint, plans=plans)
         write_fingerprint(folder, fingerprint)
         if prove is not None:
             prove(EngineFolder(folder, fingerprint))
+    timings.unlink(missing_ok=True)
     return Built(EngineFolder(place, fingerprint), fresh=True)
 
 

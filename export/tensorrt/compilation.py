@@ -16,7 +16,7 @@ from ...runtime.profiles import Shapes
 from .network import parse_graph, remedy
 from .options import BuildOptions, add_profiles, configuration
 from .progress import monitored
-from .timing_cache import TIMING_CACHE, load_timings, save_timings
+from .timing_cache import load_timings, save_timings
 
 # Of a compiler's message, which may quote its own sources.
 LONGEST_REASON = 300
@@ -61,12 +61,15 @@ def compile_graph(
     timings: Path,
     tell: Callable[[str, float], None],
 ) -> None:
-    """Build the file `plan`, with the timings that are in a file; they are kept beside the plan."""
+    """Build the file `plan`, with the timings that are in a file; those of a build that fails are kept there, too."""
     library = compilation.library
     prepared = prepare(compilation, name, graph, shapes)
     load_timings(library, prepared.config, timings)
-    with monitored(library, prepared.config, tell):
-        built = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+    try:
+        with monitored(library, prepared.config, tell):
+            built = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+    finally:
+        save_timings(library, prepared.config, timings)
     if built is None or built.nbytes == 0:
         reason = shorten(library.last_error() or "it does not say why", LONGEST_REASON, placeholder=" ...")
         raise DllmEdgeError(
@@ -76,4 +79,3 @@ def compile_graph(
     # Straight from the builder's memory: an engine of 8B parameters is not held twice.
     with plan.open("wb") as stream:
         stream.write(memoryview(built))
-    save_timings(library, prepared.config, plan.with_name(TIMING_CACHE))

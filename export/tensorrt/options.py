@@ -47,7 +47,11 @@ def flavours_to_build(library: Library, options: BuildOptions) -> tuple[str, ...
 
 
 def configuration(library: Library, builder: Any, targets: tuple[str, ...], options: BuildOptions) -> Any:
-    """A builder's configuration without profiles. Types are those of the graph: no precision is ever set."""
+    """A builder's configuration without profiles. Types are those of the graph: no precision is ever set.
+
+    `RECIPE` in `runtime.engines.fingerprint` counts the changes to what this or `network` sets: without another number an
+    engine from before passes for a new one.
+    """
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimization_level
     if options.workspace is not None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.scripts.build import Decodes, duration, parse_contexts, workload_of
+from dllm_edge.scripts.build import Decodes, build_bundle, duration, parse_contexts, workload_of
 from dllm_edge.scripts.cli import main
 
 OPTIONS = (
@@ -35,13 +37,14 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
     code, out, _ = run(capsys, bundle, *OPTIONS)
     assert code == 0
     assert "for sm86" in out
-    assert out.index("2 profiles; estimate: ") < out.index("engine ")
+    assert re.search(r"2 profiles; estimate: \d+ s \(on 2 cores\), 60\d\.\d MB of memory\n.*engine ", out, re.DOTALL)
     assert "built but not run: this machine shows no GPU" in out
     assert out.rstrip().endswith("done")
     code, out, _ = run(capsys, bundle, *OPTIONS)
     assert (code, "already built, nothing to do" in out) == (0, True)
     assert "done" not in out
-    code, out, _ = run(capsys, bundle, *OPTIONS, "--json")
+    code, out, err = run(capsys, bundle, *OPTIONS, "--json")
+    assert err.startswith("2 profiles; estimate: ")
     data = json.loads(out)
     assert (code, data["built"], data["run"]) == (0, False, False)
     assert data["fingerprint"]["workload"]["profiles"][0] == {"batch": 1, "queries": 48, "capacity": 2, "rows": 8, "targets": 1}
@@ -67,6 +70,23 @@ def test_bad_input_is_one_line(bundle: Path, capsys: pytest.CaptureFixture[str],
     assert message in err
     assert err.strip().splitlines()[-1].startswith("error: ")
     assert not (bundle / "engines").exists()
+
+
+def test_a_build_that_does_not_fit_in_memory_does_not_begin(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    scarce = tmp_path / "meminfo"
+    scarce.write_text("MemAvailable: 200000 kB\nSwapFree: 100000 kB\n")
+
+    def build(**more: bool) -> None:
+        decodes = Decodes(("vanilla",), {"gen_length": "32"}, (48,), 1)
+        build_bundle(str(bundle), "tensorrt-rtx", ["sm86"], decodes, BuildOptions(), True, **more, meminfo=scarce)
+
+    with pytest.raises(DllmEdgeError, match=r"takes about 0\.6 GB .* has 0\.3 GB free"):
+        build()
+    assert not (bundle / "engines").exists()
+    build(ignore_memory=True)
+    # It is there, and takes no memory any more.
+    build()
 
 
 def test_settings_go_to_the_systems_that_have_them(tiny_bundle: Callable[..., Path]) -> None:

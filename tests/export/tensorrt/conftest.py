@@ -11,8 +11,11 @@ from dllm_edge.export import bundle as export
 from dllm_edge.runtime.bundle import Bundle
 from dllm_edge.runtime.engines.tensorrt_library import Library, find_library
 
-from ...tiny import write_tiny
+from ... import tiny
 from .cases import FORMATS
+
+# Inputs that larger groups divide.
+WIDE = {"HIDDEN": 128, "INTERMEDIATE": 256, "HEADS": 8}
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +30,22 @@ def step_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str,
 
     @cache
     def write(family: str, weights: str, flavour: str) -> Bundle:
-        place, dtype = tmp_path_factory.mktemp(f"{family}-{weights}-{flavour}"), FORMATS[weights]
-        write_tiny(place / "checkpoint", family, dtype=dtype)
+        place, form = tmp_path_factory.mktemp(f"{family}-{weights}-{flavour}"), FORMATS[weights]
         with pytest.MonkeyPatch.context() as patch:
+            for name, value in WIDE.items() if form.group > 32 else ():
+                patch.setattr(tiny, name, value)
             # No twin that computes in float32: it takes as long again to export.
-            patch.setattr(export, "FLOAT32", dtype)
-            stored = "plain" if weights == dtype else weights
-            return export.export_bundle(place / "checkpoint", place / "bundle", flavour=flavour, dtype=dtype, weights=stored)
+            patch.setattr(export, "FLOAT32", form.dtype)
+            return export.export_bundle(
+                tiny.write_tiny(place / "checkpoint", family, dtype=form.dtype),
+                place / "bundle",
+                flavour=flavour,
+                dtype=form.dtype,
+                weights=form.layers,
+                group=form.group,
+                head_weights=form.head,
+                embedding_weights=form.embedding,
+            )
 
     return write
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, load_timings, save_timings
+import pytest
+
+from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, begin_timings, load_timings, save_timings, timings_beside
 from dllm_edge.runtime.engines.tensorrt_library import Library
 
 MODULE: Any = SimpleNamespace(ILogger=type("ILogger", (), {}))
@@ -18,8 +20,8 @@ class Config:
 
     cache: bytes | None = None
 
-    def create_timing_cache(self, content: bytes) -> bytes:
-        return content
+    def create_timing_cache(self, content: bytes) -> bytes | None:
+        return None if content == b"cut off" else content
 
     def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch
@@ -43,12 +45,28 @@ def test_timings_are_kept_and_found(tmp_path: Path) -> None:
     assert loaded(TENSORRT, file) == b""
     save_timings(TENSORRT, Config(), file)
     assert loaded(TENSORRT, file) == b"10.3.0 new timings"
+    assert list(tmp_path.iterdir()) == [file]
 
 
-def test_timings_of_another_version_are_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"10.16.1 timings", b"cut off"])
+def test_timings_of_another_version_are_dropped(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / TIMING_CACHE
-    file.write_bytes(b"10.16.1 timings")
+    file.write_bytes(content)
     assert loaded(TENSORRT, file) == b""
+
+
+def test_what_a_failed_build_left_goes_before_what_the_engine_has(tmp_path: Path) -> None:
+    place = tmp_path / "tensorrt-10.3.0-sm87"
+    file = timings_beside(place)
+    begin_timings(file, place)
+    assert not file.exists()
+    place.mkdir()
+    (place / TIMING_CACHE).write_bytes(b"10.3.0 engine's")
+    begin_timings(file, place)
+    assert loaded(TENSORRT, file) == b"10.3.0 engine's"
+    file.write_bytes(b"10.3.0 left")
+    begin_timings(file, place)
+    assert loaded(TENSORRT, file) == b"10.3.0 left"
 
 
 def test_rtx_keeps_none(tmp_path: Path) -> None:
