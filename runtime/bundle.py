@@ -67,10 +67,13 @@ class Bundle:
                 if graph.flavour == flavour and graph.compute == compute:
                     return graph
         held = ", ".join(f"{graph.flavour} in {graph.compute}" for graph in graphs) or "none"
-        raise DllmEdgeError(
-            f"{self.path}: needs a {name} graph that is {' or '.join(flavours)} in {compute}, the bundle holds: {held}; "
-            f"run 'dllm-edge export CHECKPOINT BUNDLE --flavour {flavours[0] if len(flavours) == 1 else 'both'}'"
-        )
+        computes = dict.fromkeys(graph.compute for graph in graphs)
+        if graphs and compute not in computes:
+            remedy = f"use {' or '.join(computes)}"
+        else:
+            remedy = "export it again with the options that it had, --flavour both and --overwrite"
+        wanted = f"a {name} graph that is {' or '.join(flavours)} in {compute}"
+        raise DllmEdgeError(f"{self.path}: needs {wanted}, the bundle holds: {held}; {remedy}")
 
     def check_file(self, name: str, verify: bool) -> None:
         """Raise `DllmEdgeError` unless the file is what the manifest says; `verify` as in `open`."""

@@ -69,6 +69,10 @@ def rehearse(engine: Engine, requests: Iterable[Request]) -> None:
 
 def _decode(engine: _DryEngine, system: System, settings: Settings, context: int) -> None:
     config = engine.config
+    if context > config.max_positions:
+        raise DllmEdgeError(
+            f"context {context} is more than the {config.max_positions} positions of this model: lower --context to that"
+        )
     if context <= settings.gen_length:
         raise DllmEdgeError(
             f"context {context} has no room for a prompt beside gen_length={settings.gen_length}: use a larger context"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.bundle import Bundle
+from ..runtime.engines.engine_folder import EngineFolder, engines_of
 from ..runtime.manifest import Manifest
 from .output import key_values, print_json, screen, size
 
@@ -26,6 +27,7 @@ def _data(bundle: Bundle, verified: bool) -> dict[str, Any]:
         **manifest,
         "bytes": _bytes(bundle),
         "decoding": bundle.decoding,
+        "engines": {engine.path.name: engine.fingerprint.to_json() for engine in engines_of(bundle)},
         "reports": _reports(bundle),
         "verified": verified,
     }
@@ -46,9 +48,18 @@ def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
         "size": f"{size(_bytes(bundle))} in {len(manifest.files)} files",
         "decoding": ", ".join(f"{name}={value}" for name, value in bundle.decoding.get("defaults", {}).items()),
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
+        "engines": "\n".join(map(_engine_line, engines_of(bundle))) or "none",
         "reports": ", ".join(_reports(bundle)) or "none",
         "hashes": "all checked now" if verified else "small files checked now; --verify reads the weights again",
     }
+
+
+def _engine_line(engine: EngineFolder) -> str:
+    built = engine.fingerprint
+    longest = max(profile.queries for profile in built.workload.profiles)
+    total = sum(record.size for record in built.plans.values())
+    profiles = f"{len(built.workload.profiles)} profiles of up to {longest} tokens"
+    return f"{engine.path.name}: {built.flavour}, {built.compute}, {profiles}, {size(total)}"
 
 
 def weights_line(manifest: Manifest) -> str:

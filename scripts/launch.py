@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ def launch_command(command: Callable[..., None]) -> NoReturn:
 def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
     """Run `arguments` and exit: 0, 1 where a command found a fault, 2 for bad input, 3 where a plan does not fit, 130 for an
     interrupt."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         raise SystemExit(app(args=list(arguments), standalone_mode=False))
     except DllmEdgeError as error:
@@ -44,6 +46,11 @@ def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
         raise SystemExit(1) from None
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """A warning as one line, without the place in the code that gave it."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def fail(message: str) -> NoReturn:

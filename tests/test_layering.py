@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "runtime": {"contract", "runtime"},
     "api": {"contract", "runtime"},
     "plan": {"contract", "plan", "runtime"},
-    "compiler": {"compiler", "contract", "runtime"},
+    "compiler": {"compiler", "contract", "plan", "runtime"},
     "parity": {"contract", "evaluation", "demo", "parity", "runtime"},
     "demo": {"contract", "demo"},
     "evaluation": {"contract", "demo", "evaluation", "runtime"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def run_levels(report: Report, wanted: Sequence[LevelName], run: Callable[[Level
 
 
 def keep(report: Report, file: Path) -> None:
+    """Write the report; where the bundle cannot be written to, warn: what was found is still there to be printed."""
     try:
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise DllmEdgeError(f"{file}: the report cannot be written ({error.strerror}); the validation itself ran") from error
+        warnings.warn(f"{file}: the report is not kept, it cannot be written ({error.strerror})", stacklevel=2)
 
 
 def not_applicable(name: LevelName, why: str) -> Level:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import weakref
+from ctypes.util import find_library
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ...graphs.errors import DllmEdgeError
 from .device import Block, Bytes, Launch, Memory, RecordingError
 
-INSTALL = "install it with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
+INSTALL = "install cuda-python with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
 NO_GPU = "run 'dllm-edge doctor' to see what is missing"
 
 
@@ -131,8 +132,8 @@ def _bindings() -> Any:
     except ImportError as error:
         raise DllmEdgeError(f"running on a GPU needs cuda-python, which is not installed ({error}): {INSTALL}") from error
     status, count = runtime.cudaGetDeviceCount()
-    if status == runtime.cudaError_t.cudaErrorInsufficientDriver:
-        raise DllmEdgeError(f"there is no CUDA driver here, or one older than cuda-python's CUDA: {NO_GPU}; {INSTALL}")
+    if status == runtime.cudaError_t.cudaErrorInsufficientDriver and find_library("cuda"):
+        raise DllmEdgeError(f"the NVIDIA driver here is older than the CUDA of cuda-python: update it, or {INSTALL}")
     if status != runtime.cudaError_t.cudaSuccess or not count:
-        raise DllmEdgeError(f"there is no CUDA device here ({status.name}): {NO_GPU}")
+        raise DllmEdgeError(f"there is no GPU here that CUDA can use ({status.name}): {NO_GPU}")
     return runtime

@@ -21,6 +21,8 @@ REMEDIES = {
 
 # The first release whose parser takes the fused flavour (Attention, RMSNormalization), and the portable one.
 FUSED, PORTABLE = (10, 15), (10, 3)
+# TensorRT-RTX takes its name, but has no float32 matrix products for it, which every step has.
+TURING = "SM75"
 # The first release whose networks are strongly typed without being told.
 TYPED = (11, 0)
 
@@ -98,7 +100,7 @@ class Library:
     def known_targets(self) -> list[str]:
         """The compute capabilities that can be named, as `sm86`."""
         names = self.module.ComputeCapability.__members__ if self.names_targets else ()
-        return [name.lower() for name in names if name.startswith("SM")]
+        return [name.lower() for name in names if name.startswith("SM") and name != TURING]
 
     def set_targets(self, config: Any, targets: tuple[str, ...]) -> None:
         if not self.names_targets:

@@ -194,10 +194,12 @@ def test_a_graph_that_the_bundle_lacks(folder: Path) -> None:
     bundle = Bundle.open(folder)
     with pytest.raises(DllmEdgeError) as caught:
         bundle.graph(["portable"], "float16")
-    assert str(caught.value) == (
-        f"{folder}: needs a step graph that is portable in float16, the bundle holds: fused in bfloat16, fused in float32, "
-        "portable in float32; run 'dllm-edge export CHECKPOINT BUNDLE --flavour portable'"
-    )
+    held = "the bundle holds: fused in bfloat16, fused in float32, portable in float32"
+    assert str(caught.value) == f"{folder}: needs a step graph that is portable in float16, {held}; use bfloat16 or float32"
+    with pytest.raises(DllmEdgeError) as caught:
+        bundle.graph(["portable"], "bfloat16")
+    remedy = "export it again with the options that it had, --flavour both and --overwrite"
+    assert str(caught.value) == f"{folder}: needs a step graph that is portable in bfloat16, {held}; {remedy}"
 
 
 def test_malformed_decoding_settings(folder: Path) -> None:
