@@ -96,15 +96,15 @@ def workload_of(bundle: Bundle, decodes: Decodes) -> Workload:
     return derive_workload(bundle.config, uses, contexts, decodes.batch)
 
 
-def estimated_seconds(bundle: Bundle, workload: Workload) -> float:
+def estimated_seconds(bundle: Bundle, workload: Workload, targets: int) -> float:
     """A rough guess, from builds by TensorRT-RTX; TensorRT times kernels on the GPU and takes longer."""
     weights = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS)) / 1e9
-    return PER_LAYER * bundle.config.layers * len(workload.profiles) + PER_GB * weights
+    return targets * PER_LAYER * bundle.config.layers * len(workload.profiles) + PER_GB * weights
 
 
 def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workload: Workload, as_json: bool) -> None:
     """Say what will be built, before it takes its time; beside JSON in one line on stderr."""
-    line = estimate_line(bundle, library, workload)
+    line = estimate_line(bundle, library, workload, len(targets))
     if as_json:
         log().print(line, soft_wrap=True, highlight=False)
         return
@@ -118,8 +118,8 @@ def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workloa
     console.print(line, soft_wrap=True, highlight=False)
 
 
-def estimate_line(bundle: Bundle, library: Library, workload: Workload) -> str:
-    count, seconds = len(workload.profiles), estimated_seconds(bundle, workload)
+def estimate_line(bundle: Bundle, library: Library, workload: Workload, targets: int) -> str:
+    count, seconds = len(workload.profiles), estimated_seconds(bundle, workload, targets)
     least = "" if library.name == "tensorrt-rtx" else "at least "
     profiles = f"{count} profile{'' if count == 1 else 's'}"
     memory = size(estimated_memory(bundle))
@@ -140,10 +140,14 @@ def build_progress() -> Iterator[Tell]:
     def tell(graph: str, phase: str, share: float) -> None:
         if graph not in tasks:
             tasks[graph] = bars.add_task(graph, total=1.0, phase="")
+            bars.start()
         bars.update(tasks[graph], completed=share, phase="" if share == 1 else phase)
 
-    with bars:
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def flags_text(flags: Flags) -> str:
@@ -163,7 +167,13 @@ def run_once(bundle: Bundle, library: Library, folder: EngineFolder) -> None:
 def report(built: Built, runs_here: bool, seconds: float, as_json: bool) -> None:
     engine = built.engine
     total = sum(record.size for record in engine.fingerprint.plans.values())
-    data = {"engine": str(engine.path), "built": built.fresh, "run": built.fresh and runs_here, "bytes": total}
+    data = {
+        "engine": str(engine.path),
+        "built": built.fresh,
+        "replaced": built.replaced,
+        "run": built.fresh and runs_here,
+        "bytes": total,
+    }
     if as_json:
         print_json({**data, "seconds": seconds, "fingerprint": engine.fingerprint.to_json()})
         return
@@ -177,5 +187,7 @@ def report(built: Built, runs_here: bool, seconds: float, as_json: bool) -> None
     )
     rows = {"engine": engine.path, "graphs": ", ".join(engine.fingerprint.plans), "size": size(total)}
     rows |= {"flags": flags_text(engine.fingerprint.flags), "took": f"{seconds:.1f} s", "state": state}
+    if built.replaced:
+        rows["note"] = "took the place of an engine for other sizes or flags: one build has to name all that is decoded"
     screen().print(key_values(rows), soft_wrap=True)
     screen().print("done")

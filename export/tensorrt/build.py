@@ -29,10 +29,11 @@ Proof = Callable[[EngineFolder], None]
 
 @dataclass(frozen=True)
 class Built:
-    """`fresh` is false where the engine was there already."""
+    """`fresh` is false where the engine was there already; `replaced` says that one for other sizes or flags was there."""
 
     engine: EngineFolder
     fresh: bool
+    replaced: bool = False
 
 
 def build_engine(
@@ -60,6 +61,7 @@ def build_engine(
         admit()
     _make_parent(place)
     shapes = workload.shapes(bundle.config, fingerprint.compute)
+    replaced = read_fingerprint(place) is not None
     timings = timings_beside(place)
     with staged(place, overwrite=True, kind=ENGINE) as folder:
         begin_timings(timings, place)
@@ -74,7 +76,7 @@ def build_engine(
         if prove is not None:
             prove(EngineFolder(folder, fingerprint))
     timings.unlink(missing_ok=True)
-    return Built(EngineFolder(place, fingerprint), fresh=True)
+    return Built(EngineFolder(place, fingerprint), fresh=True, replaced=replaced)
 
 
 def graphs_to_build(compilation: Compilation, workload: Workload) -> dict[str, GraphFile]:

@@ -11,7 +11,7 @@ from ...runtime.engines.tensorrt_library import Library
 from ...runtime.profiles import Shapes
 
 OPTIMIZATION_LEVELS = range(6)
-LARGEST_TENSOR = 2**31 - 1
+LARGEST_TENSOR, LARGEST_WORKSPACE = 2**31 - 1, 2**50
 # TensorRT's own default. At 5 a build can take hours.
 DEFAULT_LEVEL = 3
 
@@ -31,8 +31,8 @@ class BuildOptions:
             raise DllmEdgeError(
                 f"optimization level {self.optimization_level}: choose one from 0 (quick) to 5 (can take hours)"
             )
-        if self.workspace is not None and self.workspace <= 0:
-            raise DllmEdgeError(f"workspace of {self.workspace} bytes: give a positive size, or leave the limit away")
+        if self.workspace is not None and not 0 < self.workspace < LARGEST_WORKSPACE:
+            raise DllmEdgeError(f"workspace of {self.workspace} bytes: give the size of a GPU's memory or less, or no limit")
 
 
 def flavours_to_build(library: Library, options: BuildOptions) -> tuple[str, ...]:

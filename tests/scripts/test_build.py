@@ -47,6 +47,8 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
     assert err.startswith("2 profiles; estimate: ")
     data = json.loads(out)
     assert (code, data["built"], data["run"]) == (0, False, False)
+    code, out, _ = run(capsys, bundle, *[option if option != "48" else "56" for option in OPTIONS])
+    assert (code, "took the place of an engine for other sizes" in " ".join(out.split())) == (0, True)
     assert data["fingerprint"]["workload"]["profiles"][0] == {"batch": 1, "queries": 48, "capacity": 2, "rows": 8, "targets": 1}
 
 

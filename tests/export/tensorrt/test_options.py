@@ -15,6 +15,7 @@ from dllm_edge.runtime.engines.tensorrt_library import Library
         ({"optimization_level": 6}, "optimization level 6: choose one from 0"),
         ({"optimization_level": -1}, "optimization level -1"),
         ({"workspace": 0}, "workspace of 0 bytes"),
+        ({"workspace": 10**24}, "workspace of 1000000000000000000000000 bytes: give the size of a GPU's memory or less"),
     ],
 )
 def test_options_out_of_range(fields: dict[str, Any], message: str) -> None:
