@@ -7,7 +7,7 @@ import onnx_ir as ir
 from ..graphs.contract import DType
 from ..graphs.weight_formats import EMBEDDING, StoredPart, WeightFormat, WeightFormats
 from .element_types import STORED_TYPES
-from .embedding_words import gather_rows
+from .embedding_words import gather_rows, only_consumer
 
 PREFIX = "transformer."
 
@@ -52,9 +52,9 @@ def _replace_transpose(
 ) -> None:
     """The result of `Transpose(weight)` or `Transpose(Cast(weight))` comes from `DequantizeLinear(integers, scales)`."""
     name = str(weight.name)
-    old = [_only_consumer(weight)]
+    old = [only_consumer(weight)]
     if old[0].op_type == "Cast":
-        old.append(_only_consumer(old[0].outputs[0]))
+        old.append(only_consumer(old[0].outputs[0]))
     assert old[-1].op_type == "Transpose", f"{name} goes into {old[-1].op_type}"
     new = []
     if scales.dtype != STORED_TYPES[compute]:
@@ -67,8 +67,3 @@ def _replace_transpose(
     graph.insert_before(old[0], new)
     old[-1].outputs[0].replace_all_uses_with(new[-1].outputs[0])
     graph.remove(list(reversed(old)), safe=True)
-
-
-def _only_consumer(value: ir.Value) -> ir.Node:
-    (node,) = value.consumers()
-    return node

@@ -56,7 +56,7 @@ def gather_rows(
     graph: ir.Graph, weight: ir.Value, words: ir.Value, scales: ir.Value, weight_format: WeightFormat, width: int
 ) -> None:
     """The rows of `weight` that the graph gathers come from `words` and `scales`, in float32; `width` is theirs."""
-    old = [_only_consumer(weight)]
+    old = [only_consumer(weight)]
     assert old[0].op_type == "Gather"
     after = list(old[0].outputs[0].consumers())
     if len(after) == 1 and after[0].op_type == "Cast":
@@ -90,6 +90,7 @@ def _unpacked(nodes: _Nodes, words: ir.Value) -> ir.Value:
     return nodes.add("Concat", low, highest, axis=-1)
 
 
-def _only_consumer(value: ir.Value) -> ir.Node:
+def only_consumer(value: ir.Value) -> ir.Node:
+    """The one node that takes a weight."""
     (node,) = value.consumers()
     return node

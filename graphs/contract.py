@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from .config import ModelConfig
@@ -45,6 +46,9 @@ class TensorSpec:
 
     def shape(self, profile: Profile) -> tuple[int, ...]:
         return self.sized(profile.sizes())
+
+    def nbytes(self, sizes: Mapping[str, int]) -> int:
+        return prod(self.sized(sizes)) * ITEM_SIZES[self.dtype]
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape where the named axes have these sizes."""

@@ -77,10 +77,7 @@ def _decode(engine: _DryEngine, system: System, settings: Settings, context: int
         raise DllmEdgeError(
             f"context {context} has no room for a prompt beside gen_length={settings.gen_length}: use a larger context"
         )
-    prompt = [next(token for token in range(config.vocab_size) if token != config.mask_token_id)] * (
-        context - settings.gen_length
-    )
-    canvas = Canvas.from_prompt(prompt, settings.gen_length, config)
+    canvas = Canvas.from_prompt(engine.answer[:1] * (context - settings.gen_length), settings.gen_length, config)
     for _ in Driver(engine).run([Request(canvas, system, replace(settings, early_stop=False))]):
         pass
 

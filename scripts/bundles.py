@@ -36,7 +36,7 @@ def open_model(word: str, engine: str, device: str | None, threads: int, compute
 def demo_bundle(fresh: bool = False) -> Path:
     """The demo's bundle in the user's cache folder; `fresh` exports it again."""
     path = demo_place()
-    if not fresh and _opens(path):
+    if not fresh and opens(path):
         return path
     require_export()
     from ..export.bundle import export_bundle
@@ -62,7 +62,8 @@ def demo_place() -> Path:
     return Path(folder) / "dllm-edge" / f"demo-{digest.hexdigest()[:12]}"
 
 
-def _opens(path: Path) -> bool:
+def opens(path: Path) -> bool:
+    """Whether a whole bundle is there."""
     from ..runtime.bundle import Bundle
 
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from rich.table import Table
 from ..graphs.errors import DllmEdgeError
 from .benchmarks.gpu.job import ENGINES, Job
 from .bundles import DEMO, require_export
+from .checks import installed
 from .doctor import machine
 from .launch import launch_command
 from .options import JsonOption
@@ -133,7 +133,7 @@ def collect(gpu: dict[str, Any], outcomes: Sequence[dict[str, Any]]) -> dict[str
     return {
         "machine": machine(),
         "gpu": gpu,
-        "versions": {name: _version(name) for name in VERSIONS},
+        "versions": {name: installed(name) for name in VERSIONS},
         "findings": [vars(finding) for finding in found],
         "outcomes": list(outcomes),
     }
@@ -153,13 +153,6 @@ def print_results(data: dict[str, Any]) -> None:
         if "error" in outcome:
             label = Job(**outcome["job"]).label
             console.print(f"not measured: {label}: {outcome['error']}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def main() -> None:

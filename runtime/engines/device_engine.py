@@ -18,7 +18,7 @@ from ...graphs.config import ModelConfig
 from ...graphs.contract import DType, Profile
 from .base import Float32, Int64, Lanes, StepInputs, StepOutputs
 from .device import Block, Device, Executor, Launch, Memory, RecordingError
-from .device_memory import DeviceCache, MemoryPool, Mirror, cache_nbytes, lane_addresses
+from .device_memory import DeviceCache, MemoryPool, Mirror, lane_addresses
 from .host import HEAD, REMEMBERED
 from .remembered import Remembered
 from .sizes import Sizes
@@ -69,9 +69,10 @@ class DeviceEngine:
         key = (_place(cache), _place(kept))
         launch = workspace.launches.get(key)
         if launch is None:
-            step = self._step(profile, workspace, cache, kept, recorded=self.records and bool(cache and not bind))
+            record = self.records and cache is not None and bind is None
+            step = self._step(profile, workspace, cache, kept, record)
             step()
-            workspace.launches.of(key, lambda: self._recorded(step) if cache and not bind else step)
+            workspace.launches.of(key, lambda: self._recorded(step) if record else step)
         else:
             workspace.launches.move_to_end(key)
             launch()
@@ -147,16 +148,15 @@ class DeviceEngine:
         return step
 
     def _recorded(self, step: Launch) -> Launch:
-        if self.records:
-            try:
-                return self.device.record(step)
-            except RecordingError as reason:
-                self.records = False
-                warnings.warn(
-                    f"{self.device.name}: a step could not be recorded as a CUDA graph ({reason}), so each step launches its "
-                    "kernels one by one: results are the same, host time is longer",
-                    stacklevel=3,
-                )
+        try:
+            return self.device.record(step)
+        except RecordingError as reason:
+            self.records = False
+            warnings.warn(
+                f"{self.device.name}: a step could not be recorded as a CUDA graph ({reason}), so each step launches its "
+                "kernels one by one: results are the same, host time is longer",
+                stacklevel=3,
+            )
         return step
 
     def _workspace(self, profile: Profile) -> _Workspace:
@@ -172,7 +172,7 @@ class DeviceEngine:
         return workspace.memory[name]
 
     def _cache(self, batch: int, capacity: int) -> DeviceCache:
-        memory: Memory = self.pool.take(cache_nbytes(self.config, self.cache_type, batch, capacity))
+        memory: Memory = self.pool.take(contract.cache_bytes(self.config, self.cache_type, batch * capacity))
         cache = DeviceCache(memory, self.config, self.cache_type, batch, capacity)
         weakref.finalize(cache, self.pool.give_back, memory).atexit = False
         return cache

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
-
-import numpy as np
+from itertools import accumulate
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import ITEM_SIZES, DType, TensorSpec
+from ...graphs.contract import ITEM_SIZES, DType, TensorSpec, cache_bytes
 from ...graphs.errors import DllmEdgeError
 from .base import Lanes
 from .device import Array, Block, Bytes, Device, Memory
@@ -30,7 +28,7 @@ class DeviceCache:
 
     @cached_property
     def nbytes(self) -> int:
-        return cache_nbytes(self.config, self.type, self.batch, self.capacity)
+        return cache_bytes(self.config, self.type, self.batch * self.capacity)
 
     @cached_property
     def row(self) -> int:
@@ -53,10 +51,6 @@ class DeviceCache:
     def whole(self, lane: int) -> Block:
         """Where a lane lies, by tensor."""
         return Block(self.memory.address, self.lane, self.batch, y=lane)
-
-
-def cache_nbytes(config: ModelConfig, cache: DType, batch: int, capacity: int) -> int:
-    return 2 * config.layers * batch * config.kv_heads * capacity * config.head_dim * ITEM_SIZES[cache]
 
 
 class MemoryPool:
@@ -90,17 +84,21 @@ def lane_addresses(lanes: Lanes) -> list[int]:
     return [cache.address(tensor, lanes.first) for tensor in range(2 * cache.config.layers)]
 
 
+def side_by_side(specs: list[TensorSpec], axes: Mapping[str, int]) -> tuple[list[int], int]:
+    """Where tensors begin in one piece of memory, aligned, and the bytes of the piece."""
+    *offsets, size = accumulate((-(-spec.nbytes(axes) // ALIGNMENT) * ALIGNMENT for spec in specs), initial=0)
+    return offsets, size
+
+
 class Mirror:
     """Arrays in one piece of pinned host memory, and room for them in one piece of the device's: each way is one copy."""
 
     def __init__(self, device: Device, specs: list[TensorSpec], axes: Mapping[str, int]) -> None:
-        shapes = [spec.sized(axes) for spec in specs]
-        sizes = [prod(shape) * ITEM_SIZES[spec.dtype] for spec, shape in zip(specs, shapes, strict=True)]
-        offsets = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
-        self.host: Bytes = device.pinned(offsets[-1])
-        self.memory = device.allocate(offsets[-1])
+        offsets, size = side_by_side(specs, axes)
+        self.host: Bytes = device.pinned(size)
+        self.memory = device.allocate(size)
         self.arrays: list[Array] = [
-            self.host[offset : offset + size].view(NUMPY_TYPES[spec.dtype]).reshape(shape)
-            for spec, shape, size, offset in zip(specs, shapes, sizes, offsets, strict=False)
+            self.host[offset : offset + spec.nbytes(axes)].view(NUMPY_TYPES[spec.dtype]).reshape(spec.sized(axes))
+            for spec, offset in zip(specs, offsets, strict=True)
         ]
-        self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=False)}
+        self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}

@@ -8,20 +8,15 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from math import prod
 from typing import Any
 
-import numpy as np
-
 from ...graphs import contract
-from ...graphs.contract import ITEM_SIZES, TensorSpec
 from ...graphs.errors import DllmEdgeError
 from ..bundle import Bundle
 from ..profiles import Shapes
 from .device import Device, Launch, Memory
+from .device_memory import side_by_side
 from .engine_folder import EngineFolder
-from .sizes import ALIGNMENT
 from .tensorrt_library import Library
 
 
@@ -95,12 +90,12 @@ class TensorRTExecutor:
         if not specs:
             return {}
         axes = self.folder.fingerprint.workload.profiles[profile].sizes()
-        offsets = np.cumsum([0, *(-(-_nbytes(spec, axes) // ALIGNMENT) * ALIGNMENT for spec in specs)]).tolist()
-        memory = next((memory for memory in self.spare if memory.nbytes >= offsets[-1]), None)
+        offsets, size = side_by_side(specs, axes)
+        memory = next((memory for memory in self.spare if memory.nbytes >= size), None)
         if memory is None:
-            memory = self.device.allocate(offsets[-1])
+            memory = self.device.allocate(size)
             self.spare.append(memory)
-        return {spec.name: memory.address + start for spec, (start, _) in zip(specs, pairwise(offsets), strict=True)}
+        return {spec.name: memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}
 
     def _context(self, graph: str, profile: int) -> Context:
         place = (graph, profile)
@@ -142,7 +137,3 @@ class Context:
         taken = all(self.context.set_tensor_address(name, address) for name, address in addresses.items())
         self.addresses = addresses if taken else None
         return taken
-
-
-def _nbytes(spec: TensorSpec, axes: dict[str, int]) -> int:
-    return prod(spec.sized(axes)) * ITEM_SIZES[spec.dtype]

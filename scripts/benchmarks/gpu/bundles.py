@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ....export.bundle import export_bundle
-from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import Bundle
-from ...bundles import CHECKPOINT, DEMO
+from ...bundles import CHECKPOINT, DEMO, opens
 from ...output import Report
 from ...write_random_llada import SCALES, write_random, write_random_llada
 from ..engine import SHAPE
@@ -24,7 +22,7 @@ LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much fo
 def bundle_of(folder: Path, shape: str, compute: str, report: Report) -> Path:
     """A bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
     path = folder / f"{shape}-{compute}.bundle"
-    if _opens(path):
+    if opens(path):
         return path
     checkpoint = CHECKPOINT if shape == DEMO else _checkpoint(folder, shape, report)
     # Random weights are bfloat16, so there they need not be written twice.
@@ -47,11 +45,3 @@ def _checkpoint(folder: Path, shape: str, report: Report) -> Path:
         write_random_llada(checkpoint, SCALES[shape])
     report(f"write {shape}", 1.0)
     return checkpoint
-
-
-def _opens(path: Path) -> bool:
-    try:
-        Bundle.open(path)
-    except DllmEdgeError:
-        return False
-    return True
