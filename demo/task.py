@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ..runtime.evaluation.task import Problem, Task
 
 LARGEST = 99
 LARGEST_CHANGE = 20
@@ -22,15 +23,6 @@ GAINS = ("{name} buys {n} more.", "{name} finds {n} more.", "A friend gives {nam
 LOSSES = ("{name} gives away {n}.", "{name} loses {n}.", "{name} sells {n}.", "{name} drops {n}.")
 
 ANSWER = re.compile(r"The answer is (-?\d+)\.")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question, its worked solution, and the number that solves it."""
-
-    question: str
-    solution: str
-    answer: int
 
 
 def problem(source: random.Random) -> Problem:
@@ -78,3 +70,11 @@ def parse_answer(text: str) -> int | None:
     """The number that a generated solution gives, or None where it gives none."""
     match = ANSWER.search(text)
     return int(match.group(1)) if match else None
+
+
+def score(asked: Problem, text: str) -> bool:
+    """Whether a generated solution gives the problem's number."""
+    return parse_answer(text) == asked.answer
+
+
+ARITHMETIC = Task("arithmetic", "word problems of one to three operations", RESERVED, held_out, score)

@@ -31,8 +31,9 @@ from torch.nn import functional as F
 
 from ..graphs.config import ModelConfig
 from ..graphs.families import FAMILIES
-from ..graphs.transformer import Transformer
-from .task import LARGEST, Problem, training_problems
+from ..graphs.modules.transformer import Transformer
+from ..runtime.evaluation.task import Problem
+from .task import LARGEST, training_problems
 from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"

@@ -11,23 +11,22 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ..graphs.attention import Flavour
 from ..graphs.config import ModelConfig
-from ..graphs.contract import DType, top_k
+from ..graphs.contract import DType, Flavour, top_k
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
-from ..runtime.bundle import DECODING, Bundle, remember, sha256_of
-from ..runtime.manifest import MANIFEST, FileRecord, GraphFile, Manifest
-from .cache_operations import OPERATIONS, operation_file, write_operation
-from .checkpoint import Checkpoint
+from ..runtime.bundle.bundle import DECODING, Bundle, remember, sha256_of
+from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.tokenizer import tokenizer_of, undefined_ids
 from .json_file import read_object
-from .onnx import StepGraph, opset_of, write_step
+from .onnx.cache_operations import OPERATIONS, operation_file, write_operation
+from .onnx.step_graph import StepGraph, opset_of, write_step
+from .onnx.trace import OPSETS
 from .staging import check_space, staged
-from .tokenizer import tokenizer_of, undefined_ids
-from .trace import OPSETS
-from .weight_report import WEIGHT_REPORT, weight_report
-from .weights import Weights, link_weights, write_weights
+from .weights.report import WEIGHT_REPORT, weight_report
+from .weights.writer import Weights, link_weights, write_weights
 
 FLOAT32: DType = "float32"
 DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")

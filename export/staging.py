@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 
 from ..graphs.errors import DllmEdgeError
-from ..runtime.manifest import MANIFEST
+from ..runtime.bundle.manifest import MANIFEST
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

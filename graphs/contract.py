@@ -18,6 +18,7 @@ CONTRACT_VERSION = 1
 TOP_K = 32
 
 AXES = ("B", "Q", "C", "R", "T")
+Flavour = Literal["fused", "portable"]
 DType = Literal["int64", "bool", "float32", "float16", "bfloat16"]
 ITEM_SIZES: dict[DType, int] = {"int64": 8, "bool": 1, "float32": 4, "float16": 2, "bfloat16": 2}
 

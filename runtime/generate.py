@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..graphs.errors import DllmEdgeError
-from .bundle import Bundle
-from .canvas import Canvas
-from .defaults import settings_of
-from .driver import Driver
-from .dry_run import rehearse
+from .bundle.bundle import Bundle
+from .bundle.tokenizer import BundleTokenizer
+from .decoding.canvas import Canvas
+from .decoding.settings import Settings
+from .decoding.trace import StepTrace
 from .engines.base import Engine
-from .engines.onnxruntime import OnnxRuntimeEngine
-from .request import Committed, Finished, FinishReason, Request
-from .settings import Settings
+from .engines.onnxruntime.cpu import OnnxRuntimeEngine
+from .scheduler.rehearsal import rehearse
+from .scheduler.request import Committed, Finished, FinishReason, Request
+from .scheduler.scheduler import Scheduler
 from .systems import find_system
-from .tokenizer import BundleTokenizer
-from .trace import StepTrace
+from .systems.defaults import settings_of
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[int]
@@ -138,7 +138,7 @@ class Model:
         """Decode one prompt and yield each commit as it happens. Closing the iterator cancels."""
         request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
         rehearse(self.engine, [request])
-        return (_event(event) for event in Driver(self.engine).run([request]) if isinstance(event, Committed))
+        return (_event(event) for event in Scheduler(self.engine).run([request]) if isinstance(event, Committed))
 
     def request(self, prompt: Sequence[int], system: str, seed: int = 0, trace: bool = False, **settings: Any) -> Request:
         """A request for the driver: a prompt's ids followed by `gen_length` masks."""
@@ -158,7 +158,7 @@ class Model:
     ) -> list[Generation]:
         """Run requests to their end; `watch` is called with each of the driver's events."""
         rehearse(self.engine, requests)
-        driver = Driver(self.engine, max_batch)
+        driver = Scheduler(self.engine, max_batch)
         ends: dict[int, Finished] = {}
         for event in driver.run(requests):
             if watch:
@@ -167,7 +167,7 @@ class Model:
                 ends[id(event.request)] = event
         return [self._generation(ends[id(request)], driver) for request in requests]
 
-    def _generation(self, end: Finished, driver: Driver) -> Generation:
+    def _generation(self, end: Finished, driver: Scheduler) -> Generation:
         request, ids = end.request, end.request.canvas.generated.tolist()
         return Generation(
             text=self.tokenizer.decode(ids),
@@ -214,11 +214,11 @@ def load(
         raise DllmEdgeError(f"{engine} does not run on device '{place}': use {' or '.join(known[engine])}")
     opened = Bundle.open(Path(bundle))
     if engine != "onnxruntime":
-        from .engines.tensorrt import open_tensorrt
+        from .engines.tensorrt.open import open_tensorrt
 
         return Model(opened, open_tensorrt(opened, None if engine == "tensorrt" else engine, compute))
     if place == "cuda":
-        from .engines.onnxruntime_cuda import open_cuda
+        from .engines.onnxruntime.cuda import open_cuda
 
         return Model(opened, open_cuda(opened, compute))
     return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute or "float32"))

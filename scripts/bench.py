@@ -18,11 +18,11 @@ from rich import box
 from rich.table import Table
 
 from ..graphs.errors import DllmEdgeError
-from .bundles import DEMO, bundle_path, require_export
-from .doctor import machine
-from .launch import launch_command
-from .options import JsonOption, ThreadsOption
-from .output import log, print_json, progress, screen
+from .cli.bundles import DEMO, bundle_path, require_export
+from .cli.doctor.doctor import machine
+from .cli.launch import launch_command
+from .cli.options import JsonOption, ThreadsOption
+from .cli.output import log, print_json, progress, screen
 
 if TYPE_CHECKING:
     from .benchmarks.finding import Part

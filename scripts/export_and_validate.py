@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from .bundles import require_export
-from .launch import launch_command
-from .options import (
+from .cli.bundles import require_export
+from .cli.launch import launch_command
+from .cli.options import (
     BundleOutput,
     CheckpointArgument,
     DtypeOption,
@@ -28,8 +28,8 @@ from .options import (
     OverwriteOption,
     WeightsOption,
 )
-from .output import progress
-from .validate import validate_bundle
+from .cli.output import progress
+from .cli.validate import validate_bundle
 
 
 def export_and_validate(

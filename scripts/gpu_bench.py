@@ -20,12 +20,12 @@ from rich.table import Table
 
 from ..graphs.errors import DllmEdgeError
 from .benchmarks.gpu.job import ENGINES, Job
-from .bundles import DEMO, require_export
-from .checks import installed
-from .doctor import machine
-from .launch import launch_command
-from .options import JsonOption
-from .output import Report, log, print_json, progress, screen
+from .cli.bundles import DEMO, require_export
+from .cli.doctor.checks import installed
+from .cli.doctor.doctor import machine
+from .cli.launch import launch_command
+from .cli.options import JsonOption
+from .cli.output import Report, log, print_json, progress, screen
 
 PARTS = ("parity", "step", "host", "torch", "attention")
 SHAPES = ("tiny", "135m", "1.5b", "8b")

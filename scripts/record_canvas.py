@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..demo.task import held_out
-from ..runtime.request import Committed, Finished
-from .bundles import open_model
-from .canvas_view import CanvasView
-from .launch import launch_command
+from ..runtime.scheduler.request import Committed, Finished
+from .cli.bundles import open_model
+from .cli.canvas_view import CanvasView
+from .cli.launch import launch_command
 
 SYSTEM = "fast-dllm-dual"
 # A quota shows more of the way than a threshold, by which the model is done in two or three forwards.

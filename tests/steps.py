@@ -12,14 +12,14 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from dllm_edge.export.checkpoint import Checkpoint, load_transformer
+from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import DType, Profile
-from dllm_edge.graphs.step import Step
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.onnxruntime import INTEGER_WEIGHTS
-from dllm_edge.runtime.manifest import GraphFile
+from dllm_edge.graphs.modules.step import Step
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.bundle.manifest import GraphFile
+from dllm_edge.runtime.engines.onnxruntime.cpu import INTEGER_WEIGHTS
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...demo.evaluate import find_task
+from ...runtime.decoding.settings import Settings
+from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
-from ...runtime.settings import Settings
 from ...runtime.systems import SYSTEMS
 
 PROMPTS = 3

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...graphs.contract import DType
-
-Array = NDArray[Any]
+from ...runtime.arrays import Array
 
 # Largest difference allowed, as a share of the tensor's largest magnitude (at least 1). float32: sums in another order.
 # float16: 2^-11 a rounding, grown over the layers and over keys and values that are themselves rounded. bfloat16: as many

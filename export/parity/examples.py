@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graphs.contract import Profile, TensorSpec
+from ...runtime.arrays import Array
 from ...runtime.engines.host import NUMPY_TYPES
-from .differences import Array
 
 PROFILES = (Profile(1, 9, 0, 4), Profile(2, 5, 12, 3, targets=3), Profile(1, 33, 64, 33))
 SEED = 20

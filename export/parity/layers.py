@@ -11,13 +11,14 @@ import onnxruntime
 import torch
 
 from ...graphs import contract
-from ...graphs.step import Step
-from ...runtime.bundle import Bundle
+from ...graphs.modules.step import Step
+from ...runtime.arrays import Array
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import GraphFile
 from ...runtime.engines.host import NUMPY_TYPES
-from ...runtime.engines.onnxruntime import COMPUTABLE, INTEGER_WEIGHTS
-from ...runtime.manifest import GraphFile
-from ..unroll import hidden_name
-from .differences import TOLERANCES, Array, first_bad, relative_difference
+from ...runtime.engines.onnxruntime.cpu import COMPUTABLE, INTEGER_WEIGHTS
+from ..onnx.unroll import hidden_name
+from .differences import TOLERANCES, first_bad, relative_difference
 from .examples import PROFILES, SEED, example
 from .report import Level, finite
 

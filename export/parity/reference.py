@@ -9,16 +9,16 @@ import onnx
 import torch
 from onnx.external_data_helper import ExternalDataInfo
 
-from ...graphs.attention import Flavour
-from ...graphs.step import Step
-from ...graphs.transformer import Transformer
+from ...graphs.contract import Flavour
+from ...graphs.modules.step import Step
+from ...graphs.modules.transformer import Transformer
 from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
-from ...runtime.bundle import Bundle
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.host import NUMPY_TYPES
-from ..checkpoint import Checkpoint
-from ..embedding_words import from_words
-from ..quantise import Quantised, dequantise, quantise, unpack
-from ..tensor_bytes import source_name
+from ..checkpoint.checkpoint import Checkpoint
+from ..weights.embedding_words import from_words
+from ..weights.encode import source_name
+from ..weights.quantiser import Quantised, dequantise, quantise, unpack
 
 STORED_TYPES = {
     onnx.TensorProto.FLOAT: "float32",

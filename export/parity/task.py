@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...demo.evaluate import Evaluation, evaluate, find_task
-from ...demo.intervals import paired_difference
+from ...runtime.evaluation.evaluate import Evaluation, evaluate
+from ...runtime.evaluation.intervals import paired_difference
+from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from .levels import not_applicable
 from .report import Level

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...graphs.contract import DType
-from ...runtime.canvas import Canvas
-from ...runtime.driver import Driver
+from ...runtime.decoding.canvas import Canvas
+from ...runtime.decoding.settings import Settings
+from ...runtime.decoding.trace import StepTrace
 from ...runtime.engines.base import Engine
-from ...runtime.request import Finished, Request
-from ...runtime.settings import Settings
+from ...runtime.scheduler.request import Finished, Request
+from ...runtime.scheduler.scheduler import Scheduler
 from ...runtime.systems import SYSTEMS
-from ...runtime.trace import StepTrace
 from .differences import TOLERANCES
 from .report import Level, finite
 
@@ -58,7 +58,7 @@ class Difference:
 def decode(engine: Engine, canvas: Canvas, system: str, settings: Settings) -> list[StepTrace]:
     """The trace of one decode; `canvas` is filled in."""
     request = Request(canvas, SYSTEMS[system], settings, trace=True)
-    end = [event for event in Driver(engine).run([request]) if isinstance(event, Finished)]
+    end = [event for event in Scheduler(engine).run([request]) if isinstance(event, Finished)]
     return end[0].trace
 
 

@@ -7,18 +7,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle import Bundle
-from ...runtime.engines.onnxruntime import OnnxRuntimeEngine
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ...runtime.generate import Model
-from ..checkpoint import Checkpoint
-from ..structure import check_structure
-from ..torch_engine import TorchEngine
+from ..checkpoint.checkpoint import Checkpoint
 from .decodes import prompts, short_runs
 from .layers import check_layers
 from .levels import REPORTS, keep, levels_up_to, not_applicable, run_levels
 from .reference import reference_step
 from .report import Level, LevelName, Report
+from .structure import check_structure
 from .task import SAMPLES, check_task
+from .torch_engine import TorchEngine
 from .trajectory import check_trajectories
 
 REPORT = Path(REPORTS) / "validate.json"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
-from ...runtime.canvas import Canvas
-from ...runtime.settings import Settings
+from ...runtime.decoding.canvas import Canvas
+from ...runtime.decoding.settings import Settings
 from ...runtime.systems import find_system
 
 

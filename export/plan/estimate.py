@@ -9,7 +9,7 @@ from ...graphs.weight_formats import WeightFormat
 from .decode import Decode, Steps, steps_of
 from .devices import GB
 from .memory import activations, new_rows, peak_cache, steady_cache
-from .subject import Precision, Subject, cpu_weights, embedding_bytes, folded_weights, stored_weights
+from .model import Precision, Subject, cpu_weights, embedding_bytes, folded_weights, stored_weights
 from .target import Target
 
 Phase = Literal["build", "load", "run"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from .decode import Decode
 from .estimate import Estimate
+from .model import Subject
 from .remedies import Remedy, Situation, remedies
 from .speed import Speed, StepTime, speed
-from .subject import Subject
 from .target import HEADROOM, Target
 
 ASSUMPTIONS = (

@@ -11,7 +11,7 @@ from ...graphs.weight_formats import BITS, GROUPS, WeightFormat, WeightFormats
 from .decode import Decode
 from .devices import GB
 from .estimate import Estimate, estimate
-from .subject import Precision, Subject
+from .model import Precision, Subject
 from .target import Target
 
 CONTEXT_STEP = 64

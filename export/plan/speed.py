@@ -8,7 +8,7 @@ from math import ceil
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile, cache_bytes
 from .estimate import Estimate
-from .subject import Precision, parameters, read_weights
+from .model import Precision, parameters, read_weights
 from .target import Target
 
 

@@ -9,12 +9,19 @@ from pathlib import Path
 from shutil import copyfile
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle import Bundle, remember, sha256_of
-from ...runtime.engines.engine_folder import EngineFolder, check_engine, engine_place, plan_file
-from ...runtime.engines.fingerprint import FINGERPRINT, Fingerprint, Flags, fingerprint_of, read_fingerprint, write_fingerprint
-from ...runtime.engines.tensorrt_library import Library
-from ...runtime.manifest import FileRecord, GraphFile
-from ...runtime.profiles import Workload
+from ...runtime.bundle.bundle import Bundle, remember, sha256_of
+from ...runtime.bundle.manifest import FileRecord, GraphFile
+from ...runtime.engines.profiles import Workload
+from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_place, plan_file
+from ...runtime.engines.tensorrt.fingerprint import (
+    FINGERPRINT,
+    Fingerprint,
+    Flags,
+    fingerprint_of,
+    read_fingerprint,
+    write_fingerprint,
+)
+from ...runtime.engines.tensorrt.library import Library
 from ..staging import Kind, staged
 from .compilation import Compilation, compile_graph
 from .network import attention_is_decomposed

@@ -9,10 +9,10 @@ from textwrap import shorten
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle import Bundle
-from ...runtime.engines.tensorrt_library import Library
-from ...runtime.manifest import GraphFile
-from ...runtime.profiles import Shapes
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import GraphFile
+from ...runtime.engines.profiles import Shapes
+from ...runtime.engines.tensorrt.library import Library
 from .network import parse_graph, remedy
 from .options import BuildOptions, add_profiles, configuration
 from .progress import monitored

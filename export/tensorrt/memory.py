@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import weight_bytes
-from ...runtime.bundle import Bundle
+from ...runtime.bundle.bundle import Bundle
 from ..plan.estimate import build_bytes
 
 MEMINFO = Path("/proc/meminfo")

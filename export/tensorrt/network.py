@@ -9,9 +9,9 @@ from typing import Any
 from ...graphs import contract
 from ...graphs.contract import DType, TensorSpec
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle import Bundle
-from ...runtime.engines.tensorrt_library import Library
-from ...runtime.manifest import GraphFile
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import GraphFile
+from ...runtime.engines.tensorrt.library import Library
 
 # What TensorRT calls the contract's types.
 TYPES: dict[DType, str] = {"int64": "INT64", "bool": "BOOL", "float32": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}

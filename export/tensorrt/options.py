@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.engines.tensorrt_library import Library
-from ...runtime.profiles import Shapes
+from ...runtime.engines.profiles import Shapes
+from ...runtime.engines.tensorrt.library import Library
 
 OPTIMIZATION_LEVELS = range(6)
 LARGEST_TENSOR, LARGEST_WORKSPACE = 2**31 - 1, 2**50

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ...runtime.engines.tensorrt_library import Library
+from ...runtime.engines.tensorrt.library import Library
 
 Progress = Callable[[str, str, float], None]
 """Told the graph, the phase that it is in, and the share of the graph's build that is done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.engines.tensorrt_library import TITLES, Library
+from ...runtime.engines.tensorrt.library import TITLES, Library
 
 
 def choose_targets(library: Library, wanted: Sequence[str], present: str | None) -> tuple[str, ...]:

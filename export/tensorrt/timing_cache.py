@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from ...runtime.engines.tensorrt_library import Library
+from ...runtime.engines.tensorrt.library import Library
 
 TIMING_CACHE = "timing.cache"
 

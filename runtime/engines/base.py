@@ -5,39 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
-
-Int64 = NDArray[np.int64]
-Float32 = NDArray[np.float32]
-Bool = NDArray[np.bool_]
+from ..arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class StepInputs:
     """Host buffers that an engine owns and the driver fills in place; shapes as in `graphs.contract`."""
 
-    input_ids: Int64
-    position_ids: Int64
-    attention_mask: Bool
-    logit_rows: Int64
-    target_ids: Int64
-    saliency_weights: Float32
+    input_ids: IntArray
+    position_ids: IntArray
+    attention_mask: BoolArray
+    logit_rows: IntArray
+    target_ids: IntArray
+    saliency_weights: FloatArray
 
 
 @dataclass(frozen=True)
 class StepOutputs:
     """Host buffers that an engine owns; valid until its next step of the same profile."""
 
-    topk_ids: Int64
-    topk_logits: Float32
-    logsumexp: Float32
-    entropy: Float32
-    target_logits: Float32
-    saliency_queries: Float32
+    topk_ids: IntArray
+    topk_logits: FloatArray
+    logsumexp: FloatArray
+    entropy: FloatArray
+    target_logits: FloatArray
+    saliency_queries: FloatArray
 
 
 class Cache(Protocol):
@@ -94,14 +88,14 @@ class Engine(Protocol):
         """
         ...
 
-    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+    def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         """Copy `rows` `[n]` of batch row `row` of the last step (run with `keep_rows`) to `slots` `[n]` of one lane."""
         ...
 
-    def saliency(self, cache: Lanes, queries: Float32) -> Float32:
+    def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         """Mean over key heads of query times key, `[layers, capacity]`, for one lane; `queries` is `[layers, Hkv, D]`."""
         ...
 
-    def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:
+    def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         """Copy the slots `keep` `[layers, m]` of one lane to the first m slots of another."""
         ...

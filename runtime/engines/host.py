@@ -8,15 +8,13 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
 from ...graphs.contract import DType, Profile, TensorSpec
-from .base import Float32, Int64, Lanes, StepInputs, StepOutputs
-from .remembered import Remembered
-
-Array = NDArray[Any]
+from ..arrays import Array, FloatArray, IntArray
+from .base import Lanes, StepInputs, StepOutputs
+from .lru_cache import LRUCache
 
 NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
     "int64": np.dtype(np.int64),
@@ -72,7 +70,7 @@ class Workspace:
 
     inputs: StepInputs
     outputs: StepOutputs
-    memory: Remembered[Any, Any]
+    memory: LRUCache[Any, Any]
 
 
 class HostCaches:
@@ -82,7 +80,7 @@ class HostCaches:
         self.config, self.cache_type = config, cache_type
         self.input_specs = contract.inputs(config, cache_type)
         self.output_specs = contract.outputs(config, cache_type, candidates)
-        self.workspaces: Remembered[Profile, Workspace] = Remembered(REMEMBERED)
+        self.workspaces: LRUCache[Profile, Workspace] = LRUCache(REMEMBERED)
         self.kept: list[Array] = []
 
     def profile(self, wanted: Profile) -> Profile:
@@ -97,15 +95,15 @@ class HostCaches:
     def inputs(self, profile: Profile) -> StepInputs:
         return self.workspace(profile).inputs
 
-    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+    def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         for tensor, kept in zip(lane_tensors(cache), self.kept, strict=True):
             tensor[0][:, slots] = kept[row][:, rows]
 
-    def saliency(self, cache: Lanes, queries: Float32) -> Float32:
+    def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         keys = [key.astype(np.float32, copy=False) for key in lane_tensors(cache)[::2]]
         return np.stack([(key[0] @ query[:, :, None])[..., 0].mean(0) for key, query in zip(keys, queries, strict=True)])
 
-    def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:
+    def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         for index, (old, new) in enumerate(zip(lane_tensors(source), lane_tensors(target), strict=True)):
             new[0, :, : keep.shape[1]] = old[0][:, keep[index // 2]]
 
@@ -114,7 +112,7 @@ class HostCaches:
 
     def _new_workspace(self, profile: Profile) -> Workspace:
         inputs, outputs = (self.buffers(specs[:HEAD], profile) for specs in (self.input_specs, self.output_specs))
-        return Workspace(StepInputs(*inputs), StepOutputs(*outputs), Remembered(REMEMBERED))
+        return Workspace(StepInputs(*inputs), StepOutputs(*outputs), LRUCache(REMEMBERED))
 
     @staticmethod
     def buffers(specs: list[TensorSpec], profile: Profile) -> list[Array]:

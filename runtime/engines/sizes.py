@@ -10,7 +10,7 @@ from typing import Protocol
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
-from ..profiles import Workload
+from .profiles import Workload
 
 # Profiles that an error names.
 NAMED = 4

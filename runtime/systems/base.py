@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...graphs.config import AttentionPattern
-from ..canvas import Canvas
-from ..settings import Settings
-from ..steps import Answer, CacheOperation, Step
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Settings
+from ..decoding.step import Answer, CacheOperation, Step
 from ..unmasking.unmasker import Unmasker
 
 Decoding = Generator[Step | CacheOperation, Any, None]

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from itertools import count
 
-from ..canvas import Block, Canvas
-from ..engines.base import Bool
-from ..settings import Settings
+from ..arrays import BoolArray
+from ..decoding.canvas import Block, Canvas
+from ..decoding.settings import Settings
 from ..unmasking.unmasker import Unmasker
 from .base import RULE_SETTINGS, Decoding, System
 
@@ -36,7 +36,7 @@ def decode_dual(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decod
 
 
 def _decode_block(
-    canvas: Canvas, settings: Settings, unmasker: Unmasker, block: Block, window: Block, visible: Bool
+    canvas: Canvas, settings: Settings, unmasker: Unmasker, block: Block, window: Block, visible: BoolArray
 ) -> Decoding:
     unmasker.begin(block, first_alone=canvas.config.logit_shift)
     for step in count():

@@ -13,10 +13,10 @@ from itertools import count
 
 import numpy as np
 
-from ..cache import kept_count, kept_slots
-from ..canvas import Canvas
-from ..settings import Settings
-from ..steps import Saliency, Select
+from ..decoding.canvas import Canvas
+from ..decoding.eviction import kept_count, kept_slots
+from ..decoding.settings import Settings
+from ..decoding.step import Saliency, Select
 from ..unmasking.unmasker import Unmasker
 from .base import RULE_SETTINGS, Decoding, System
 

@@ -7,8 +7,8 @@ parallel decoding without its cache (Wu et al. 2025, Algorithm 1 less the cache)
 
 from __future__ import annotations
 
-from ..canvas import Canvas
-from ..settings import Settings
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Settings
 from ..unmasking.unmasker import Unmasker
 from .base import RULE_SETTINGS, Decoding, System
 

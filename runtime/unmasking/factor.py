@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines.base import Float32, Int64
+from ..arrays import FloatArray, IntArray
 from .order import ranked
 
 
-def factor(confidence: Float32, limit: float, reference_compat: bool = False) -> Int64:
+def factor(confidence: FloatArray, limit: float, reference_compat: bool = False) -> IntArray:
     """The n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
 
     The most confident is always among them. With `reference_compat`, as the authors' code has it, equality passes, and

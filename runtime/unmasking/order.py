@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines.base import Float32, Int64
+from ..arrays import FloatArray, IntArray
 
 
-def ranked(confidence: Float32) -> Int64:
+def ranked(confidence: FloatArray) -> IntArray:
     """Indices of `confidence` `[m]`, highest first; ties by position (index) ascending."""
     return np.argsort(-confidence, kind="stable")

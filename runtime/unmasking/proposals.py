@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..engines.base import Float32, Int64
+from ..arrays import FloatArray, IntArray
 
 Confidence = Literal["maskgit_plus", "topk_margin", "entropy", "random"]
 
@@ -16,39 +16,39 @@ Confidence = Literal["maskgit_plus", "topk_margin", "entropy", "random"]
 class Proposals:
     """`positions`, `ids` and `confidence`, each `[m]`, positions ascending."""
 
-    positions: Int64
-    ids: Int64
-    confidence: Float32
+    positions: IntArray
+    ids: IntArray
+    confidence: FloatArray
 
     def __len__(self) -> int:
         return int(self.positions.size)
 
-    def take(self, chosen: Int64) -> tuple[Int64, Int64, Float32]:
+    def take(self, chosen: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
         return self.positions[chosen], self.ids[chosen], self.confidence[chosen]
 
 
-def sample(topk_logits: Float32, temperature: float, random: np.random.Generator) -> Int64:
+def sample(topk_logits: FloatArray, temperature: float, random: np.random.Generator) -> IntArray:
     """Which of the K candidates each of `[m, K]` rows takes: the first, or the Gumbel-max draw at `temperature`."""
     if temperature == 0:
         return np.zeros(topk_logits.shape[0], dtype=np.int64)
-    drawn: Int64 = np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
+    drawn: IntArray = np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
     return drawn
 
 
 def confidences(
     kind: Confidence,
-    chosen_logits: Float32,
-    topk_logits: Float32,
-    logsumexp: Float32,
-    entropy: Float32,
+    chosen_logits: FloatArray,
+    topk_logits: FloatArray,
+    logsumexp: FloatArray,
+    entropy: FloatArray,
     random: np.random.Generator,
-) -> Float32:
+) -> FloatArray:
     """How sure the model is, `[m]` float32, of `chosen_logits` `[m]` under its distribution without temperature.
 
     `maskgit_plus` is the token's probability, `topk_margin` that of the best less that of the second best token,
     `entropy` the negative entropy (all three as Dream names them; the first is LLaDA's low confidence), `random` noise.
     """
-    sure: Float32
+    sure: FloatArray
     if kind == "maskgit_plus":
         sure = np.exp(chosen_logits - logsumexp)
     elif kind == "topk_margin":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engines.base import Float32, Int64
+from ..arrays import FloatArray, IntArray
 from .order import ranked
 
 
@@ -12,6 +12,6 @@ def quotas(masks: int, steps: int) -> list[int]:
     return [share + (step < rest) for step in range(steps)]
 
 
-def quota(confidence: Float32, count: int) -> Int64:
+def quota(confidence: FloatArray, count: int) -> IntArray:
     """The `count` most confident of `confidence` `[m]`."""
     return ranked(confidence)[:count]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..engines.base import Float32, Int64
-from ..settings import Settings
+from ..arrays import FloatArray, IntArray
+from ..decoding.settings import Settings
 from .factor import factor
 from .quota import quota, quotas
 from .schedule import scheduled
@@ -22,7 +22,7 @@ class Rule:
         self.step, self.steps = int(first_alone), steps
         self.quotas = iter(quotas(masks - first_alone, max(1, steps - first_alone)))
 
-    def choose(self, confidence: Float32) -> Int64:
+    def choose(self, confidence: FloatArray) -> IntArray:
         """Indices into `confidence` `[m]` (m of at least 1), the most confident first; none where a schedule pauses."""
         step, self.step = self.step, self.step + 1
         settings = self.settings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines.base import Float32, Int64
+from ..arrays import FloatArray, IntArray
 from .order import ranked
 
 
-def threshold(confidence: Float32, least: float) -> Int64:
+def threshold(confidence: FloatArray, least: float) -> IntArray:
     """All of `confidence` `[m]` of at least `least`, and always the most confident."""
     order = ranked(confidence)
     return order[: max(1, int(np.count_nonzero(confidence >= np.float32(least))))]

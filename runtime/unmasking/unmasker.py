@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..canvas import Block, Canvas
-from ..settings import Settings
-from ..steps import StepResult
+from ..decoding.canvas import Block, Canvas
+from ..decoding.settings import Settings
+from ..decoding.step import StepResult
 from .proposals import Proposals, confidences, sample
 from .rules import Rule
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from ...export.tensorrt.build import build_engine
 from ...export.tensorrt.options import BuildOptions
 from ...graphs.contract import Profile
-from ...runtime.bundle import Bundle
-from ...runtime.engines.tensorrt_library import find_library
-from ...runtime.profiles import Workload
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.engines.profiles import Workload
+from ...runtime.engines.tensorrt.library import find_library
 from .decode_once import peak_resident
 
 BLOCK = 32

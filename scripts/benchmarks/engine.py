@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...export.bundle import export_bundle
-from ...runtime.bundle import WEIGHTS
-from ..write_random_llada import write_random
+from ...runtime.bundle.bundle import WEIGHTS
+from ..checkpoints.random_llada import write_random
 from . import build_once
 from .finding import Finding, Part
 from .setup import Setup, Tell

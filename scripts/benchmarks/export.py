@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
 
-from ..bench_export import bench_export
+from .bench_export import bench_export
 from .finding import Finding, Part
 from .setup import Setup, Tell
 

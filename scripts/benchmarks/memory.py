@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from ...runtime.bundle import WEIGHTS
+from ...runtime.bundle.bundle import WEIGHTS
 from . import decode_once
 from .finding import Finding, Part
 from .setup import Setup, Tell

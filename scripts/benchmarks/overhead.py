@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from ...demo.evaluate import find_task
 from ...graphs.contract import Profile
-from ...runtime.bundle import Bundle
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.base import Lanes, StepOutputs
 from ...runtime.engines.host import HostCache
-from ...runtime.engines.onnxruntime import OnnxRuntimeEngine
+from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from .finding import Finding, Part
 from .setup import Setup, Tell

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...export.bundle import export_bundle
-from ...runtime.bundle import Bundle
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.generate import Model, load
-from ..write_random_llada import SCALES, write_random_llada
+from ..checkpoints.random_llada import SCALES, write_random_llada
 from .finding import Part
 
 

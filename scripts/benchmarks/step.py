@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from ...export.parity.reference import reference_step
-from ...export.torch_engine import TorchEngine
+from ...export.parity.torch_engine import TorchEngine
 from ...graphs.contract import Profile
-from ...runtime.bundle import Bundle
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.base import Engine, Lanes
 from ...runtime.engines.host import HostCache
-from ...runtime.engines.onnxruntime import OnnxRuntimeEngine
+from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from .finding import Finding, Part
 from .setup import Setup, Tell, within
 

@@ -8,8 +8,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from ...demo.evaluate import Evaluation, evaluate_together, find_task
-from ...demo.intervals import paired_difference
+from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
+from ...runtime.evaluation.intervals import paired_difference
+from ...runtime.evaluation.task import find_task
 from .finding import Finding, Part
 from .setup import Setup, Tell, within
 

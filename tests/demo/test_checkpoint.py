@@ -5,12 +5,13 @@ import json
 import pytest
 
 from dllm_edge import Model, load
-from dllm_edge.demo.evaluate import evaluate, find_task
+from dllm_edge.runtime.evaluation.evaluate import evaluate
+from dllm_edge.runtime.evaluation.task import find_task
 
 pytest.importorskip("torch", reason="the checkpoint is exported")
 
 from dllm_edge.export.bundle import export_bundle
-from dllm_edge.scripts.bundles import CHECKPOINT
+from dllm_edge.scripts.cli.bundles import CHECKPOINT
 
 TASK = find_task("arithmetic")
 LARGEST = 12_000_000

@@ -5,15 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from dllm_edge.demo.task import (
-    HELD_OUT_SEED,
-    LARGEST,
-    RESERVED,
-    held_out,
-    parse_answer,
-    problems,
-    training_problems,
-)
+from dllm_edge.demo.task import HELD_OUT_SEED, LARGEST, RESERVED, held_out, parse_answer, problems, training_problems
 
 # Written from the question's English alone: what each sentence does to the number of things.
 SENTENCES = (

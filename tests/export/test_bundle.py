@@ -20,10 +20,10 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.staging import staged
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families.llada import FAMILY as LLADA
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
 
 from ..tiny import DEFINED, VOCABULARY, config_json, write_tiny
-from .test_lora import write_adapter
+from .checkpoint.test_lora import write_adapter
 
 # An export that stops, or is stopped, once its weights are written: nothing later is needed to be interrupted.
 INTERRUPTED = """

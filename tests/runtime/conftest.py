@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.bundle.manifest import Manifest
 from dllm_edge.runtime.generate import Model
-from dllm_edge.runtime.manifest import Manifest
 
 from .numpy_engine import ENDLESS, MASK, VOCABULARY, NumpyEngine
 from .recorder import Recorder
@@ -28,7 +28,7 @@ DECODING = {
 }
 
 # Those compare with transformers, which the runtime does not install with.
-collect_ignore = [] if find_spec("transformers") else ["test_chat.py", "test_tokenizer.py"]
+collect_ignore = [] if find_spec("transformers") else ["bundle/test_chat.py", "bundle/test_tokenizer.py"]
 
 # What the weights of a tiny checkpoint are multiplied by, so that it says something else at each place, and something else
 # again where its caches are stale: as drawn, its attention is close to an average, and it repeats one token.

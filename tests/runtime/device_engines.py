@@ -9,12 +9,12 @@ import onnxruntime
 
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.contract import DType
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.device import Launch
-from dllm_edge.runtime.engines.device_engine import DeviceEngine
-from dllm_edge.runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.device.base import Launch
+from dllm_edge.runtime.engines.device.engine import DeviceEngine
+from dllm_edge.runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
+from dllm_edge.runtime.engines.profiles import Shapes, Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT, ExactSizes, FixedSizes, slot_step
-from dllm_edge.runtime.profiles import Shapes, Workload
 
 from .host_device import HostDevice
 

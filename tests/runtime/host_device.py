@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.device import Block, Bytes, Launch, Memory, RecordingError
+from dllm_edge.runtime.arrays import ByteArray
+from dllm_edge.runtime.engines.device.base import Block, Launch, Memory, RecordingError
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
 
 
 @dataclass(eq=False)
 class HostMemory:
-    block: Bytes
+    block: ByteArray
 
     @property
     def address(self) -> int:
@@ -25,16 +26,16 @@ class HostMemory:
         return self.block.nbytes
 
 
-def aligned(nbytes: int) -> Bytes:
+def aligned(nbytes: int) -> ByteArray:
     """Zeros that begin where CUDA's memory would."""
     block = np.zeros(nbytes + ALIGNMENT, dtype=np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + nbytes]
 
 
-def at(address: int, nbytes: int) -> Bytes:
+def at(address: int, nbytes: int) -> ByteArray:
     """The bytes at an address."""
-    found: Bytes = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+    found: ByteArray = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
     return found
 
 
@@ -58,14 +59,14 @@ class HostDevice:
         self.allocated.append(nbytes)
         return HostMemory(aligned(nbytes))
 
-    def pinned(self, nbytes: int) -> Bytes:
+    def pinned(self, nbytes: int) -> ByteArray:
         return np.zeros(nbytes, dtype=np.uint8)
 
-    def upload(self, target: int, source: Bytes) -> None:
+    def upload(self, target: int, source: ByteArray) -> None:
         self.uploads += 1
         at(target, source.nbytes)[:] = source
 
-    def download(self, target: Bytes, source: int) -> None:
+    def download(self, target: ByteArray, source: int) -> None:
         self.downloads += 1
         target[:] = at(source, target.nbytes)
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import onnxruntime
 
-from dllm_edge.runtime.bundle import Bundle, sha256_of
-from dllm_edge.runtime.engines.engine_folder import engine_place, plan_file
-from dllm_edge.runtime.engines.fingerprint import Flags, fingerprint_of, write_fingerprint
-from dllm_edge.runtime.engines.onnxruntime_executor import ELEMENT_TYPES
+from dllm_edge.runtime.bundle.bundle import Bundle, sha256_of
+from dllm_edge.runtime.bundle.manifest import FileRecord
+from dllm_edge.runtime.engines.onnxruntime.executor import ELEMENT_TYPES
+from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
-from dllm_edge.runtime.manifest import FileRecord
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_place, plan_file
+from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of, write_fingerprint
 
 from .host_cuda import HostCuda
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile, top_k
-from dllm_edge.runtime.engines.base import Int64, Lanes, StepInputs, StepOutputs
+from dllm_edge.runtime.arrays import IntArray
+from dllm_edge.runtime.engines.base import Lanes, StepInputs, StepOutputs
 from dllm_edge.runtime.engines.host import HEAD, HostCache, HostCaches, arrays, lane_tensors
 
 Array = NDArray[Any]
@@ -99,7 +100,7 @@ class NumpyEngine(HostCaches):
         self.kept = [values.astype(np.float32) for values in new] if keep_rows else []
         return workspace.outputs
 
-    def sampler(self, logits: Array, target_ids: Int64) -> Sequence[Array]:
+    def sampler(self, logits: Array, target_ids: IntArray) -> Sequence[Array]:
         allowed = logits.copy()
         allowed[..., self.config.mask_token_id] = -np.inf
         ids = np.argsort(-allowed, axis=-1, kind="stable")[..., : self.output_specs[0].axes[-1]]
@@ -123,7 +124,7 @@ def split(states: Array, head_dim: int) -> Array:
     return np.asarray(states.reshape(*states.shape[:2], -1, head_dim).transpose(0, 2, 1, 3))
 
 
-def rotate(states: Array, position_ids: Int64, theta: float) -> Array:
+def rotate(states: Array, position_ids: IntArray, theta: float) -> Array:
     half = states.shape[-1] // 2
     angles = position_ids[:, None, :, None] * theta ** (-np.arange(half) / half)
     first, second = states[..., :half], states[..., half:]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.driver import Driver
-from dllm_edge.runtime.engines.base import Cache, Engine, Float32, Int64, Lanes, StepInputs, StepOutputs
-from dllm_edge.runtime.request import Committed, Finished, Request
+from dllm_edge.runtime.arrays import FloatArray, IntArray
+from dllm_edge.runtime.engines.base import Cache, Engine, Lanes, StepInputs, StepOutputs
+from dllm_edge.runtime.scheduler.request import Committed, Finished, Request
+from dllm_edge.runtime.scheduler.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Launch:
     profile: Profile
     cache: tuple[int, int, int] | None
     bind: tuple[int, int, int] | None
-    input_ids: Int64
-    position_ids: Int64
+    input_ids: IntArray
+    position_ids: IntArray
     visible: list[int]
     keep_rows: bool
 
@@ -52,15 +53,15 @@ class Recorder:
         self.launches.append(Launch(profile, place(cache), place(bind), *sent, visible, keep_rows))
         return self.engine.run(profile, cache, bind, keep_rows)
 
-    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+    def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         self.operations.append("store")
         self.engine.store(cache, slots, row, rows)
 
-    def saliency(self, cache: Lanes, queries: Float32) -> Float32:
+    def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         self.operations.append("saliency")
         return self.engine.saliency(cache, queries)
 
-    def select(self, source: Lanes, keep: Int64, target: Lanes) -> None:
+    def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         self.operations.append("select")
         self.engine.select(source, keep, target)
 
@@ -71,10 +72,10 @@ def place(lanes: Lanes | None) -> tuple[int, int, int] | None:
 
 def finish(engine: Engine, requests: Sequence[Request], max_batch: int = 8) -> list[Finished]:
     """Run requests to their end; their ends in the requests' order."""
-    ends = {id(event.request): event for event in Driver(engine, max_batch).run(requests) if isinstance(event, Finished)}
+    ends = {id(event.request): event for event in Scheduler(engine, max_batch).run(requests) if isinstance(event, Finished)}
     return [ends[id(request)] for request in requests]
 
 
 def commits(engine: Engine, request: Request) -> list[Committed]:
     """The commits of one request, run alone."""
-    return [event for event in Driver(engine).run([request]) if isinstance(event, Committed)]
+    return [event for event in Scheduler(engine).run([request]) if isinstance(event, Committed)]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Block, Canvas
-from dllm_edge.runtime.request import Request
-from dllm_edge.runtime.settings import Settings
-from dllm_edge.runtime.steps import StepResult
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.step import StepResult
+from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding, System
 from dllm_edge.runtime.unmasking.unmasker import Unmasker

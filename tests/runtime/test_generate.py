@@ -11,10 +11,10 @@ import pytest
 
 import dllm_edge
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.bundle.manifest import Manifest
 from dllm_edge.runtime.generate import Event, Model
-from dllm_edge.runtime.manifest import Manifest
-from dllm_edge.runtime.request import Committed, Finished
+from dllm_edge.runtime.scheduler.request import Committed, Finished
 from dllm_edge.runtime.systems import SYSTEMS
 
 from .numpy_engine import CONFIG, MASK

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.scripts import bundles
-from dllm_edge.scripts.cli import main
+from dllm_edge.scripts.cli import bundles
+from dllm_edge.scripts.cli.main import main
 
 from ..tiny import write_tiny
 

@@ -11,7 +11,7 @@ from dllm_edge import DllmEdgeError
 from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main, parse_parts
 from dllm_edge.scripts.benchmarks import overhead, systems
 from dllm_edge.scripts.benchmarks.finding import Finding
-from dllm_edge.scripts.write_random_llada import SCALES
+from dllm_edge.scripts.checkpoints.random_llada import SCALES
 
 from .conftest import parsed
 

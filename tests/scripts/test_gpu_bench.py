@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.scripts import gpu_bench
 from dllm_edge.scripts.benchmarks.gpu import bundles, processes
 from dllm_edge.scripts.benchmarks.gpu.findings import findings

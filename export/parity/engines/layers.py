@@ -9,10 +9,11 @@ import numpy as np
 
 from ....graphs import contract
 from ....graphs.contract import Profile
-from ....runtime.bundle import Bundle
+from ....runtime.arrays import Array
+from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.host import HEAD, NUMPY_TYPES
-from ....runtime.engines.onnxruntime import OnnxRuntimeEngine
-from ..differences import TOLERANCES, Array, first_bad, scale_of
+from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from ..differences import TOLERANCES, first_bad, scale_of
 from ..examples import SEED, example
 from ..report import Level, finite
 from .runners import polygraphy, session_runner

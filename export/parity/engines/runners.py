@@ -13,11 +13,11 @@ import onnxruntime
 from ....graphs import contract
 from ....graphs.contract import DType, Profile, TensorSpec
 from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import Bundle
+from ....runtime.arrays import Array
+from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.host import NUMPY_TYPES
-from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor, Specs
-from ....runtime.engines.tensorrt_library import Library
-from ..differences import Array
+from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor, Specs
+from ....runtime.engines.tensorrt.library import Library
 
 INSTALL = "install it with pip install 'polygraphy>=0.53.6'"
 CUDA_RUNTIME = "install it with pip install nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-runtime), or set LD_LIBRARY_PATH"

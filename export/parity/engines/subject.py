@@ -10,13 +10,13 @@ import onnxruntime
 from ....graphs import contract
 from ....graphs.contract import DType, Profile
 from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import Bundle
+from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.base import Engine
-from ....runtime.engines.device_engine import DeviceEngine
-from ....runtime.engines.onnxruntime import OnnxRuntimeEngine
-from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
+from ....runtime.engines.device.engine import DeviceEngine
+from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
 from ....runtime.engines.sizes import FixedSizes
-from ....runtime.engines.tensorrt_library import Library
+from ....runtime.engines.tensorrt.library import Library
 from ..examples import PROFILES
 from .runners import plan_runner, session_runner
 

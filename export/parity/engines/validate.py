@@ -7,14 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import onnxruntime
 
-from ....demo.evaluate import find_task
 from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import Bundle
-from ....runtime.canvas import Canvas
-from ....runtime.dry_run import rehearse
-from ....runtime.engines.onnxruntime import OnnxRuntimeEngine
+from ....runtime.bundle.bundle import Bundle
+from ....runtime.decoding.canvas import Canvas
+from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from ....runtime.evaluation.task import find_task
 from ....runtime.generate import Model
-from ....runtime.request import Request
+from ....runtime.scheduler.rehearsal import rehearse
+from ....runtime.scheduler.request import Request
 from ....runtime.systems import SYSTEMS
 from ..decodes import Run, default_runs, prompts, short_runs
 from ..levels import REPORTS, keep, levels_up_to, not_applicable, run_levels

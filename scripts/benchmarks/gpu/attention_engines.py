@@ -15,12 +15,12 @@ from ....export.tensorrt.options import BuildOptions, add_profiles, configuratio
 from ....export.tensorrt.targets import choose_targets
 from ....graphs.contract import ITEM_SIZES
 from ....graphs.errors import DllmEdgeError
-from ....runtime.engines.cuda import CudaDevice
-from ....runtime.engines.device import Device, Launch, Memory
-from ....runtime.engines.onnxruntime_cuda import INSTALL, PROVIDER
-from ....runtime.engines.onnxruntime_executor import OnnxRuntimeExecutor
-from ....runtime.engines.tensorrt_library import Library, find_library
-from ....runtime.profiles import Shapes
+from ....runtime.engines.device.base import Device, Launch, Memory
+from ....runtime.engines.device.cuda import CudaDevice
+from ....runtime.engines.onnxruntime.cuda import INSTALL, PROVIDER
+from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
+from ....runtime.engines.profiles import Shapes
+from ....runtime.engines.tensorrt.library import Library, find_library
 from .attention import FORMS, HEADS, Attention
 from .job import BLOCK, Job
 

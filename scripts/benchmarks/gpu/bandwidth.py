@@ -12,7 +12,7 @@ from ....graphs.config import ModelConfig
 from ....graphs.contract import ITEM_SIZES, DType, Profile
 from ....graphs.errors import DllmEdgeError
 from ....graphs.families import canonical_shapes
-from ....runtime.engines.cuda import CudaDevice
+from ....runtime.engines.device.cuda import CudaDevice
 
 # Far beyond any cache on a GPU. Enough copies that waiting for the last of them does not count.
 NBYTES, COPIES, ROUNDS = 512 << 20, 20, 5

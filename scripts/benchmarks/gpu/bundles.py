@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ....export.bundle import export_bundle
-from ...bundles import CHECKPOINT, DEMO, opens
-from ...output import Report
-from ...write_random_llada import SCALES, write_random, write_random_llada
+from ...checkpoints.random_llada import SCALES, write_random, write_random_llada
+from ...cli.bundles import CHECKPOINT, DEMO, opens
+from ...cli.output import Report
 from ..engine import SHAPE
 
 # The sizes of Fast-dLLM v2 1.5B with Dream's bidirectional attention: the decode that is timed is for no other.

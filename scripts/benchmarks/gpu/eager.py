@@ -35,7 +35,7 @@ def time_torch(
     rounds: int = ROUNDS,
 ) -> list[dict[str, Any]]:
     """A row for each context: median seconds of a step, from launch to the last kernel's end."""
-    from ....export.random_step import repeated_step
+    from ....export.parity.random_step import repeated_step
 
     rows = []
     for context in contexts:

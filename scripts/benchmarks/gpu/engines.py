@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from ....export.tensorrt.build import build_engine
 from ....export.tensorrt.options import BuildOptions
 from ....export.tensorrt.targets import choose_targets
-from ....runtime.bundle import Bundle
-from ....runtime.dry_run import Use, derive_workload
-from ....runtime.engines.cuda import CudaDevice
-from ....runtime.engines.device_engine import DeviceEngine
-from ....runtime.engines.onnxruntime_cuda import open_cuda
-from ....runtime.engines.tensorrt import engine_over
-from ....runtime.engines.tensorrt_library import find_library
-from ....runtime.profiles import Workload
+from ....runtime.bundle.bundle import Bundle
+from ....runtime.engines.device.cuda import CudaDevice
+from ....runtime.engines.device.engine import DeviceEngine
+from ....runtime.engines.onnxruntime.cuda import open_cuda
+from ....runtime.engines.profiles import Workload
+from ....runtime.engines.tensorrt.library import find_library
+from ....runtime.engines.tensorrt.open import engine_over
+from ....runtime.scheduler.rehearsal import Use, derive_workload
 
 
 def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> DeviceEngine:

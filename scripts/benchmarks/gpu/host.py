@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ....runtime.bundle import Bundle
-from ....runtime.engines.device_engine import DeviceEngine
+from ....runtime.bundle.bundle import Bundle
+from ....runtime.engines.device.engine import DeviceEngine
 from ....runtime.generate import Model
 from .job import BLOCK
 from .watch import Run, WatchedEngine

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ....demo.evaluate import find_task
 from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import Bundle
-from ....runtime.defaults import settings_of
-from ....runtime.engines.device_engine import DeviceEngine
+from ....runtime.bundle.bundle import Bundle
+from ....runtime.bundle.tokenizer import BundleTokenizer
+from ....runtime.engines.device.engine import DeviceEngine
+from ....runtime.engines.profiles import Workload
+from ....runtime.evaluation.task import find_task
 from ....runtime.generate import Model
-from ....runtime.profiles import Workload
 from ....runtime.systems import SYSTEMS
-from ....runtime.tokenizer import BundleTokenizer
+from ....runtime.systems.defaults import settings_of
 from .bandwidth import measure_bandwidth
 from .eager import check_torch, time_torch
 from .engines import open_engine, with_block_steps

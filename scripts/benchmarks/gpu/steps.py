@@ -9,7 +9,7 @@ import numpy as np
 
 from ....graphs.contract import Profile
 from ....runtime.engines.base import Lanes
-from ....runtime.engines.device_engine import DeviceEngine
+from ....runtime.engines.device.engine import DeviceEngine
 from .bandwidth import step_bytes
 from .job import BLOCK
 from .watch import Run, WatchedEngine

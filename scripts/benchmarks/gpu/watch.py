@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from ....graphs.contract import Profile
 from ....runtime.engines.base import Engine, Lanes, StepOutputs
-from ....runtime.engines.device import Device
-from ....runtime.engines.device_engine import DeviceEngine
+from ....runtime.engines.device.base import Device
+from ....runtime.engines.device.engine import DeviceEngine
 
 
 class WatchedDevice:

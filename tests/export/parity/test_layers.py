@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from dllm_edge.export.checkpoint import Checkpoint
+from dllm_edge.export.checkpoint.checkpoint import Checkpoint
 from dllm_edge.export.parity.differences import relative_difference
 from dllm_edge.export.parity.examples import PROFILES, example
 from dllm_edge.export.parity.layers import check_layers, compare, reference_outputs
 from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.graphs import contract
-from dllm_edge.graphs.step import Step
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.graphs.modules.step import Step
+from dllm_edge.runtime.bundle.bundle import Bundle
 
 
 @pytest.fixture

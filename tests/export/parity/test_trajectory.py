@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from dllm_edge.export.parity.reference import reference_step
+from dllm_edge.export.parity.torch_engine import TorchEngine
 from dllm_edge.export.parity.trajectory import Difference, check_trajectories, first_difference
-from dllm_edge.export.torch_engine import TorchEngine
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.canvas import Commit
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from dllm_edge.runtime.settings import Settings
-from dllm_edge.runtime.trace import StepTrace
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.decoding.canvas import Commit
+from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.trace import StepTrace
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 
 SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
 PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])

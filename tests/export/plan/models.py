@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dllm_edge.export.plan.subject import Precision, Subject
+from dllm_edge.export.plan.model import Precision, Subject
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import DType
 

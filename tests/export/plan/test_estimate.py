@@ -13,7 +13,7 @@ from dllm_edge.export.plan.decode import Decode, steps_of
 from dllm_edge.export.plan.devices import GB, Device, find_device
 from dllm_edge.export.plan.estimate import estimate
 from dllm_edge.export.plan.memory import activations, new_rows
-from dllm_edge.export.plan.subject import Precision, Subject
+from dllm_edge.export.plan.model import Precision, Subject
 from dllm_edge.export.plan.target import HEADROOM, Target, target_of
 from dllm_edge.graphs.contract import DType
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -43,7 +43,7 @@ def shaped(parameters: tuple[int, ...]) -> Subject:
 def many_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose scores are many and whose weights are few."""
     from dllm_edge.export.bundle import export_bundle
-    from dllm_edge.scripts.write_random_llada import Shape, write_random_llada
+    from dllm_edge.scripts.checkpoints.random_llada import Shape, write_random_llada
 
     folder = tmp_path_factory.mktemp("heads")
     shape = Shape(layers=3, hidden=512, heads=16, kv_heads=4, intermediate=1024, vocab=24576, shards=1)

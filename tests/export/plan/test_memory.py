@@ -10,12 +10,12 @@ import pytest
 
 from dllm_edge.export.plan.decode import Decode, steps_of
 from dllm_edge.export.plan.memory import activations, new_rows, peak_cache, steady_cache
-from dllm_edge.export.plan.subject import Subject
+from dllm_edge.export.plan.model import Subject
 from dllm_edge.graphs.contract import Profile, cache_bytes
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from dllm_edge.runtime.generate import Model
 from dllm_edge.runtime.systems import SYSTEMS
 

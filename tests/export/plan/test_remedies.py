@@ -7,9 +7,9 @@ import pytest
 
 from dllm_edge.export.plan.decode import Decode
 from dllm_edge.export.plan.devices import GB, described, find_device
+from dllm_edge.export.plan.model import Precision, Subject
 from dllm_edge.export.plan.remedies import Situation, remedies
 from dllm_edge.export.plan.remedies import _formats as formats_of
-from dllm_edge.export.plan.subject import Precision, Subject
 from dllm_edge.export.plan.target import target_of
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 

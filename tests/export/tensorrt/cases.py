@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.engines.profiles import Workload
 
 from .pairwise import pairwise
 

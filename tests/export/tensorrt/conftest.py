@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dllm_edge.export import bundle as export
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.tensorrt_library import Library, find_library
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.tensorrt.library import Library, find_library
 
 from ... import tiny
 from .cases import FORMATS

@@ -18,11 +18,11 @@ from dllm_edge.export.tensorrt.build import Built, build_engine
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.engine_folder import EngineFolder, find_engine
-from dllm_edge.runtime.engines.fingerprint import read_fingerprint
-from dllm_edge.runtime.engines.tensorrt_library import Library
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.profiles import Workload
+from dllm_edge.runtime.engines.tensorrt.engine_folder import EngineFolder, find_engine
+from dllm_edge.runtime.engines.tensorrt.fingerprint import read_fingerprint
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 SMALL = Workload((Profile(1, 4, 8, 4),))
 OTHER = Workload((Profile(1, 4, 8, 4), Profile(1, 8, 1, 4)), (8,), ((8, 4),))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.engine_folder import find_engine
-from dllm_edge.runtime.engines.tensorrt_library import Library
-from dllm_edge.scripts.cli import main
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.tensorrt.engine_folder import find_engine
+from dllm_edge.runtime.engines.tensorrt.library import Library
+from dllm_edge.scripts.cli.main import main
 
 SIZES = ["--systems", "vanilla", "--context", "48", "--gen-length", "32"]
 

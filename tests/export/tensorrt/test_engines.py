@@ -8,16 +8,16 @@ from typing import Any
 import onnx
 import pytest
 
-from dllm_edge.export.operators import operator_problems
+from dllm_edge.export.onnx.operators import operator_problems
 from dllm_edge.export.tensorrt.build import build_engine, graphs_to_build
 from dllm_edge.export.tensorrt.compilation import Compilation, prepare
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.contract import TensorSpec
-from dllm_edge.runtime.bundle import WEIGHTS, Bundle
-from dllm_edge.runtime.engines.engine_folder import check_engine
-from dllm_edge.runtime.engines.tensorrt_library import Library
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
+from dllm_edge.runtime.engines.profiles import Workload
+from dllm_edge.runtime.engines.tensorrt.engine_folder import check_engine
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 from .cases import EVERY, FEW, WORKLOADS
 from .pairwise import Row

@@ -10,7 +10,7 @@ from dllm_edge.export.plan.estimate import BUILD_BASE
 from dllm_edge.export.tensorrt.memory import check_memory, estimated_memory, free_memory
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
-from dllm_edge.runtime.bundle import WEIGHTS, Bundle
+from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
 
 MEMINFO = (
     "MemTotal:       16000000 kB\nMemFree:  1000 kB\nMemAvailable:   {} kB\nSwapTotal: 9000000 kB\nSwapFree:  {} kB\nHuge: 0\n"

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the bind
 ROOT = Path(dllm_edge.__file__).parent
 BINDINGS = ROOT / ".venv" / "bindings"
 VERSIONS = ("10.3.0", "10.16.1.11", "11.4.0.106")
-LIBRARY = ROOT / "runtime" / "engines" / "tensorrt_library.py"
+LIBRARY = ROOT / "runtime" / "engines" / "tensorrt" / "library.py"
 SOURCES = [
-    *sorted((ROOT / "runtime" / "engines").glob("tensorrt*.py")),
+    *sorted((ROOT / "runtime" / "engines" / "tensorrt").glob("*.py")),
     *sorted((ROOT / "export" / "tensorrt").glob("*.py")),
     ROOT / "scripts" / "benchmarks" / "gpu" / "attention_engines.py",
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from dllm_edge.export.tensorrt.options import BuildOptions, add_profiles, configuration, flavours_to_build
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.tensorrt_library import Library
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dllm_edge.export.tensorrt.progress import Phases, monitored
-from dllm_edge.runtime.engines.tensorrt_library import Library
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 MODULE: Any = SimpleNamespace(IProgressMonitor=type("IProgressMonitor", (), {}))
 LIBRARY = Library("tensorrt", "10.3.0", MODULE)

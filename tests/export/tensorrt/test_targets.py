@@ -7,7 +7,7 @@ import pytest
 
 from dllm_edge.export.tensorrt.targets import choose_targets
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.tensorrt_library import Library
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 CAPABILITIES = {"NONE": 0, "CURRENT": 1, "SM86": 86, "SM89": 89, "SM120": 120}
 MODULE: Any = SimpleNamespace(ComputeCapability=SimpleNamespace(__members__=CAPABILITIES))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, begin_timings, load_timings, save_timings, timings_beside
-from dllm_edge.runtime.engines.tensorrt_library import Library
+from dllm_edge.runtime.engines.tensorrt.library import Library
 
 MODULE: Any = SimpleNamespace(ILogger=type("ILogger", (), {}))
 TENSORRT, RTX = Library("tensorrt", "10.3.0", MODULE), Library("tensorrt-rtx", "1.7.1", MODULE)

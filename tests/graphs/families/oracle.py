@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from dllm_edge.export.checkpoint import Checkpoint, load_transformer
-from dllm_edge.graphs.attention import Flavour
+from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
+from dllm_edge.graphs.contract import Flavour
 
 from ...tiny import HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY
 

@@ -10,7 +10,7 @@ import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import FAMILIES, canonical_shapes, default_dtype, family_of, float16_warning
-from dllm_edge.graphs.transformer import Transformer
+from dllm_edge.graphs.modules.transformer import Transformer
 
 from ... import tiny
 

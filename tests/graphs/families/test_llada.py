@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.graphs.attention import Flavour
+from dllm_edge.graphs.contract import Flavour
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import FAMILIES, family_of
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dllm_edge.graphs.attention import Flavour
+from dllm_edge.graphs.contract import Flavour
 from dllm_edge.graphs.families import family_of
 
 from ...tiny import config_json, write_tiny

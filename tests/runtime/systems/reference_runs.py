@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.engines.base import Engine
-from dllm_edge.runtime.request import Finished, Request
-from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ...reference import decoding, systems

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dllm_edge.runtime.canvas import Block, Canvas
-from dllm_edge.runtime.engines.base import Int64
-from dllm_edge.runtime.steps import Step, StepResult, Store
+from dllm_edge.runtime.arrays import IntArray
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.step import Step, StepResult, Store
 from dllm_edge.runtime.systems.base import Decoding
 
 from ..scripted import fill
@@ -32,7 +32,7 @@ def source(step: Step, row: int) -> int:
     return int(step.position_ids[step.logit_rows[row]])
 
 
-def block_cache(tolerance: float, slots: Int64) -> Callable[[Canvas], Decoding]:
+def block_cache(tolerance: float, slots: IntArray) -> Callable[[Canvas], Decoding]:
     """T8 for Fast-dLLM v2 and SDAR: finished blocks are stored, to slots in any order, and never looked at again.
 
     Each step of a block over the cache must equal the whole canvas under the block-causal mask.

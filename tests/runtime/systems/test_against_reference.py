@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.base import Int64, Lanes
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.arrays import IntArray
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.base import Lanes
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 
 torch = pytest.importorskip("torch", reason="the reference is torch")
 
@@ -104,7 +105,7 @@ def test_what_is_kept(retention: float, kernel: int, delay: int, pair: Pair, mon
     kept: list[list[list[int]]] = []
     select = pair.engine.select
 
-    def record(source: Lanes, keep: Int64, target: Lanes) -> None:
+    def record(source: Lanes, keep: IntArray, target: Lanes) -> None:
         kept.append(keep.tolist())
         select(source, keep, target)
 

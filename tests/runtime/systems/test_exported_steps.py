@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.canvas import Canvas
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from dllm_edge.runtime.systems.base import Decoding
 
 from ..recorder import finish

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Canvas
-from dllm_edge.runtime.request import Request
-from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import RULE_SETTINGS, Decoding, System
 from dllm_edge.runtime.unmasking.unmasker import Unmasker

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Block, Canvas
-from dllm_edge.runtime.engines.base import Int64, Lanes
+from dllm_edge.runtime.arrays import IntArray
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.engines.base import Lanes
 from dllm_edge.runtime.systems.base import Decoding
 
 from ..numpy_engine import CONFIG, MASK, SHIFTED, NumpyEngine
@@ -40,14 +41,14 @@ def test_steps_over_a_cache_equal_whole_canvases(case: str) -> None:
 class Forgetful(NumpyEngine):
     """Stores nothing."""
 
-    def store(self, cache: Lanes, slots: Int64, row: int, rows: Int64) -> None:
+    def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         return
 
 
 @pytest.mark.parametrize(
     ("engine", "slots"), [(Forgetful(ALIGNED), np.arange(24)), (NumpyEngine(ALIGNED), np.zeros(24, dtype=np.int64))]
 )
-def test_a_wrong_cache_is_noticed(engine: NumpyEngine, slots: Int64) -> None:
+def test_a_wrong_cache_is_noticed(engine: NumpyEngine, slots: IntArray) -> None:
     """The oracle above can fail."""
     with pytest.raises(AssertionError):
         finish(engine, [request(scripted(block_cache(TOLERANCE, slots), capacity=24), PROMPTS[2], ALIGNED)])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Canvas
-from dllm_edge.runtime.request import Request
-from dllm_edge.runtime.settings import Settings, Unmask
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.settings import Settings, Unmask
+from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ..numpy_engine import ENDLESS, MASK, SHIFTED, NumpyEngine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dllm_edge.runtime.engines.base import Float32
+from dllm_edge.runtime.arrays import FloatArray
 from dllm_edge.runtime.unmasking.proposals import Confidence, Proposals, confidences, sample
 
 
@@ -23,7 +23,7 @@ LOGSUMEXP = np.log(np.exp(LOGITS.astype(np.float64)).sum(1)).astype(np.float32)
 ENTROPY = np.array([-(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS], dtype=np.float32)
 
 
-def sure(kind: Confidence, chosen: Float32) -> NDArray[Any]:
+def sure(kind: Confidence, chosen: FloatArray) -> NDArray[Any]:
     return confidences(kind, chosen, CANDIDATES, LOGSUMEXP, ENTROPY, np.random.default_rng(0))
 
 

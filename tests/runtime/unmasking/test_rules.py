@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dllm_edge.runtime.settings import Settings
+from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.unmasking.rules import Rule
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.canvas import Block, Canvas
-from dllm_edge.runtime.settings import Settings
-from dllm_edge.runtime.steps import Step, StepResult
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.step import Step, StepResult
 from dllm_edge.runtime.unmasking.unmasker import Unmasker
 
 from ..numpy_engine import CONFIG, END, MASK, SHIFTED

@@ -18,9 +18,9 @@ from dllm_edge.export.parity.engines.subject import Subject
 from dllm_edge.export.parity.examples import PROFILES
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import WEIGHTS, Bundle
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.engines.profiles import Workload
 
 from ....runtime.device_engines import on_host
 from ....runtime.numpy_engine import ENDLESS, NumpyEngine

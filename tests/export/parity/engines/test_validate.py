@@ -14,12 +14,12 @@ from dllm_edge.export.parity.engines import subject
 from dllm_edge.export.parity.engines.runners import session_runner
 from dllm_edge.export.parity.engines.validate import validate_engine
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.dry_run import derive_workload
-from dllm_edge.runtime.engines import tensorrt
-from dllm_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from dllm_edge.runtime.engines.tensorrt_library import Library, library_of
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.engines.tensorrt import open as tensorrt
+from dllm_edge.runtime.engines.tensorrt.library import Library, library_of
 from dllm_edge.runtime.generate import Model, load
+from dllm_edge.runtime.scheduler.rehearsal import derive_workload
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ....runtime.device_engines import on_host
@@ -108,7 +108,7 @@ def test_tensorrt_over_host_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPat
     """All of the way but for Polygraphy's own runner of plans: its place takes the session that a plan here is."""
     pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
     cuda, asked = HostCuda(), list[int]()
-    monkeypatch.setattr("dllm_edge.runtime.engines.cuda._bindings", lambda: cuda)
+    monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: cuda)
     monkeypatch.setattr(tensorrt, "find_library", lambda _name: library_of("tensorrt", HostTensorRT(cuda)))
 
     def plan_runner(library: Library, engine: Any, profile: int, specs: Any) -> Any:

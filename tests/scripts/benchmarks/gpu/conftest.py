@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
 
 from ....runtime.host_cuda import HostCuda
 
@@ -19,5 +19,5 @@ def tiny(tiny_bundle: Callable[..., Path]) -> Bundle:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
     pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
     runtime = HostCuda()
-    monkeypatch.setattr("dllm_edge.runtime.engines.cuda._bindings", lambda: runtime)
+    monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: runtime)
     return runtime

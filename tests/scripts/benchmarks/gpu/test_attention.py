@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.cuda import CudaDevice
-from dllm_edge.runtime.engines.tensorrt_library import Library, find_library, library_of
-from dllm_edge.runtime.profiles import Shapes
+from dllm_edge.runtime.engines.device.cuda import CudaDevice
+from dllm_edge.runtime.engines.profiles import Shapes
+from dllm_edge.runtime.engines.tensorrt.library import Library, find_library, library_of
 from dllm_edge.scripts.benchmarks.gpu import attention_engines
 from dllm_edge.scripts.benchmarks.gpu.attention import FORMS, Attention
 from dllm_edge.scripts.benchmarks.gpu.attention_engines import build_plan, on_onnxruntime, on_tensorrt, time_forms

@@ -6,7 +6,7 @@ from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import family_of
-from dllm_edge.runtime.engines.cuda import CudaDevice
+from dllm_edge.runtime.engines.device.cuda import CudaDevice
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import copy_bandwidth, share, step_bytes
 
 from ....runtime.host_cuda import HostCuda

@@ -14,8 +14,8 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import canonical_shapes, family_of
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.scripts.benchmarks.engine import SHAPE
 from dllm_edge.scripts.benchmarks.gpu import bundles, once
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import measure_bandwidth
@@ -23,8 +23,8 @@ from dllm_edge.scripts.benchmarks.gpu.eager import time_torch
 from dllm_edge.scripts.benchmarks.gpu.engines import open_engine
 from dllm_edge.scripts.benchmarks.gpu.job import Job
 from dllm_edge.scripts.benchmarks.gpu.processes import run_job
+from dllm_edge.scripts.checkpoints.random_llada import SCALES
 from dllm_edge.scripts.gpu_bench import PARTS, SHAPES
-from dllm_edge.scripts.write_random_llada import SCALES
 
 from ....runtime.device_engines import on_host
 from ....runtime.host_cuda import HostCuda

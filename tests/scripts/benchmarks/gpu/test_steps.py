@@ -7,8 +7,8 @@ import time
 import pytest
 
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import step_bytes
 from dllm_edge.scripts.benchmarks.gpu.host import block_pairs, host_time
 from dllm_edge.scripts.benchmarks.gpu.steps import block_profile, time_steps

@@ -1,0 +1,138 @@
+"""Where the tensors of a safetensors file lie: its header read as JSON, checked against the file's size.
+
+The layout is eight bytes of header length (little endian), the header, then the data that its offsets count from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...graphs.errors import DllmEdgeError
+from ..json_file import read_object
+
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+# What a bundle's own files hold besides: quantised weights, those of 4 bits as bytes.
+BUNDLE_TYPES = DTYPES | {"I8": "int8", "U8": "uint8", "I32": "int32"}
+ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "int32": 4}
+LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
+INDEX = "model.safetensors.index.json"
+AGAIN = "the file is damaged: download it again"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor on disk: `length` bytes of `file` from byte `offset`, row-major, little endian.
+
+    `dtype` is float32, float16 or bfloat16; in a bundle's own files also int8, uint8 or int32.
+    """
+
+    file: Path
+    offset: int
+    length: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def read(self) -> torch.Tensor:
+        """The tensor in its own dtype, in memory of its own."""
+        buffer = bytearray(self.length)
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            if stream.readinto(buffer) != self.length:
+                raise DllmEdgeError(
+                    f"{self.file}: ends before byte {self.offset + self.length}; it changed since it was opened"
+                )
+        return torch.frombuffer(buffer, dtype=getattr(torch, self.dtype)).reshape(self.shape)
+
+
+def read_header(file: Path, types: Mapping[str, str] = DTYPES) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file by name; raises `DllmEdgeError` for a damaged file or a dtype not in `types`."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > min(size - 8, LONGEST_HEADER):
+                raise DllmEdgeError(f"{file}: its header says {length} bytes, the file has {size}; {AGAIN}")
+            entries = json.loads(stream.read(length))
+    except OSError as error:
+        raise DllmEdgeError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DllmEdgeError(f"{file}: its header is not valid JSON; {AGAIN}") from error
+    if not isinstance(entries, dict):
+        raise DllmEdgeError(f"{file}: its header is no JSON object; {AGAIN}")
+    entries.pop("__metadata__", None)
+    return {name: stored_tensor(file, name, entry, 8 + length, size, types) for name, entry in entries.items()}
+
+
+def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, types: Mapping[str, str]) -> StoredTensor:
+    """One header entry, whose offsets count from byte `start` of a file of `size` bytes."""
+    try:
+        kind, shape = str(entry["dtype"]), tuple(int(extent) for extent in entry["shape"])
+        begin, end = (int(offset) for offset in entry["data_offsets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DllmEdgeError(f"{file}: malformed header entry of {name}; {AGAIN}") from error
+    if kind not in types:
+        raise DllmEdgeError(f"{file}: {name} is stored as {kind}; supported: {', '.join(types)}: use the original checkpoint")
+    if min((begin, *shape)) < 0 or end - begin != math.prod(shape) * ITEM_SIZES[types[kind]]:
+        raise DllmEdgeError(f"{file}: {name} has {end - begin} bytes for {kind} {list(shape)}; {AGAIN}")
+    if start + end > size:
+        raise DllmEdgeError(
+            f"{file}: {name} ends at byte {start + end}, the file has {size}: it is truncated, download it again"
+        )
+    return StoredTensor(file, start + begin, end - begin, types[kind], shape)
+
+
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """All tensors of a checkpoint folder: of `model.safetensors`, of the shards in its index, or of what shards there are."""
+    if (folder / "model.safetensors").is_file():
+        return read_header(folder / "model.safetensors")
+    if (folder / INDEX).is_file():
+        return indexed_tensors(folder)
+    files = sorted(folder.glob("model-*.safetensors")) or other_files(folder)
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        found = read_header(file)
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise DllmEdgeError(
+                f"{folder}: {twice[0]} is in {tensors[twice[0]].file.name} and in {file.name}: remove one of them"
+            )
+        tensors |= found
+    return tensors
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Safetensors files of other names, leaving out adapters; says what to do where there are none."""
+    files = [file for file in sorted(folder.glob("*.safetensors")) if not file.name.startswith("adapter_")]
+    if files:
+        return files
+    pickles = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in sorted(folder.glob(kind))]
+    if pickles:
+        raise DllmEdgeError(
+            f"{folder}: the weights are pickled ({pickles[0]}), and reading pickles can run code: where you trust them, "
+            "load them with transformers and write safetensors with save_pretrained"
+        )
+    raise DllmEdgeError(f"{folder}: there are no *.safetensors files: give a whole Hugging Face folder")
+
+
+def indexed_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """The tensors that `model.safetensors.index.json` lists, from the shards that it names."""
+    weight_map = read_object(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise DllmEdgeError(f"{folder / INDEX}: its weight_map is missing or malformed: download it again")
+    headers: dict[str, dict[str, StoredTensor]] = {}
+    for shard in sorted(set(weight_map.values())):
+        if Path(shard).name != shard:
+            raise DllmEdgeError(f"{folder / INDEX}: names the file {shard!r}, which is not in this folder: download it again")
+        if not (folder / shard).is_file():
+            raise DllmEdgeError(f"{folder}: {shard}, which the index names, is missing: download it")
+        headers[shard] = read_header(folder / shard)
+    for name, shard in weight_map.items():
+        if name not in headers[shard]:
+            raise DllmEdgeError(f"{folder}: {shard} does not hold {name}, which the index says it does: download both again")
+    return {name: headers[shard][name] for name, shard in weight_map.items()}

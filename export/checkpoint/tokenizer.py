@@ -1,0 +1,127 @@
+"""The tokenizer and chat template of a Hugging Face folder, also where there is no `tokenizer.json` (Dream, Qwen2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from ...graphs.config import ModelConfig
+from ...graphs.errors import DllmEdgeError
+from ..json_file import read_object
+
+# The split of Qwen2's tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
+QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+CONVERT = "load it with transformers and write tokenizer.json with save_pretrained"
+FLAGS = ("special", "normalized", "lstrip", "rstrip", "single_word")
+
+
+def tokenizer_of(folder: Path) -> tuple[Tokenizer, str | None]:
+    """The tokenizer of a checkpoint folder and its chat template (None where it has none).
+
+    Raises `DllmEdgeError` where the files are missing, malformed or of a kind that only Python code could read.
+    """
+    settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    if (folder / "tokenizer.json").is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise DllmEdgeError(f"{folder}/tokenizer.json: cannot be read ({one_line(error)}): download it again") from error
+    else:
+        tokenizer = qwen2_tokenizer(folder, settings)
+    add_tokens(tokenizer, folder, settings)
+    return tokenizer, chat_template(folder, settings)
+
+
+def undefined_ids(tokenizer: Tokenizer, config: ModelConfig) -> list[int]:
+    """Ids below `config.vocab_size` that no token has: rows that only pad the embedding, never to be generated."""
+    defined = set(tokenizer.get_vocab(with_added_tokens=True).values())
+    return [token for token in range(config.vocab_size) if token not in defined]
+
+
+def qwen2_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
+    """A byte-level BPE tokenizer with Qwen2's split, from `vocab.json` and `merges.txt`."""
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    if not (vocabulary.is_file() and merges.is_file()):
+        raise DllmEdgeError(f"{folder}: there is no tokenizer.json, and no vocab.json with merges.txt: {CONVERT}")
+    kind = settings.get("tokenizer_class")
+    if kind not in QWEN2_CLASSES:
+        raise DllmEdgeError(
+            f"{folder}/tokenizer_config.json: tokenizer_class is {kind!r}; without tokenizer.json only "
+            f"{', '.join(QWEN2_CLASSES)} can be read: {CONVERT}"
+        )
+    try:
+        tokenizer = Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise DllmEdgeError(f"{folder}: vocab.json and merges.txt cannot be read ({one_line(error)}): download both") from error
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def add_tokens(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Add the tokens that `tokenizer_config.json` and `added_tokens.json` have beyond those of the tokenizer itself."""
+    defined = tokenizer.get_added_tokens_decoder()
+    for identifier, token in sorted(added_tokens(folder, settings).items()):
+        if identifier in defined and defined[identifier].content == token.content:
+            continue
+        tokenizer.add_tokens([token])
+        given = tokenizer.token_to_id(token.content)
+        if given != identifier:
+            raise DllmEdgeError(
+                f"{folder}: the added token {token.content!r} should have the id {identifier} and gets {given}: "
+                f"the tokenizer's files do not belong together; {CONVERT}"
+            )
+
+
+def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
+    """Added tokens by id: of `added_tokens_decoder`, and of `added_tokens.json` where that has more."""
+    found: dict[int, AddedToken] = {}
+    try:
+        if (folder / "added_tokens.json").is_file():
+            special = special_names(settings)
+            for content, identifier in read_object(folder / "added_tokens.json").items():
+                found[int(identifier)] = AddedToken(content, special=content in special, normalized=content not in special)
+        for identifier, entry in (settings.get("added_tokens_decoder") or {}).items():
+            flags = {name: bool(entry[name]) for name in FLAGS if name in entry}
+            found[int(identifier)] = AddedToken(entry["content"], **flags)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DllmEdgeError(f"{folder}: the added tokens are malformed ({one_line(error)}): download it again") from error
+    return found
+
+
+def special_names(settings: Mapping[str, Any]) -> set[str]:
+    """Texts that `tokenizer_config.json` names as special: `eos_token` and the like, and the additional ones."""
+    named = [value for key, value in settings.items() if key.endswith("_token")]
+    named += settings.get("additional_special_tokens") or []
+    texts = [value.get("content") if isinstance(value, dict) else value for value in named]
+    return {text for text in texts if isinstance(text, str)}
+
+
+def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """`chat_template.jinja`, or the template in `tokenizer_config.json`: of several named ones `default`, or the first."""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list) and template:
+        try:
+            named = {entry["name"]: entry["template"] for entry in template}
+        except (KeyError, TypeError) as error:
+            raise DllmEdgeError(f"{folder}/tokenizer_config.json: malformed list of chat templates") from error
+        template = named.get("default", next(iter(named.values())))
+    if template is not None and not isinstance(template, str):
+        raise DllmEdgeError(f"{folder}/tokenizer_config.json: chat_template is no text and no list of named templates")
+    return template
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

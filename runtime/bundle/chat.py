@@ -1,0 +1,93 @@
+"""Chat templates, rendered in a sandbox: a template comes with a checkpoint, and must not be able to do more than text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from ...graphs.errors import DllmEdgeError
+
+
+class Generation(Extension):
+    """`{% generation %}` marks an assistant's turn for training; here its content is simply kept."""
+
+    tags = {"generation"}  # noqa: RUF012 - the type of the base class
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class PlainNamespace(Namespace):
+    """A `namespace()` without underscored names, through which objects of Python could be reached."""
+
+    def __init__(*args: Any, **fields: Any) -> None:
+        self, *given = args
+        values = dict(*given, **fields)
+        for name in values:
+            refuse_underscore(name)
+        Namespace.__init__(self, values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        refuse_underscore(name)
+        super().__setitem__(name, value)
+
+
+def refuse_underscore(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"a namespace has no {name!r}")
+
+
+def raise_exception(message: object) -> None:
+    raise TemplateError(str(message))
+
+
+def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
+    """JSON as models saw it in training; Jinja's own filter escapes it for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
+
+
+def make_dict(*args: Any, **fields: Any) -> dict[Any, Any]:
+    return dict(*args, **fields)
+
+
+def environment() -> ImmutableSandboxedEnvironment:
+    """As transformers renders chat templates, except that `strftime_now` is absent: the same prompt every day."""
+    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    allowed = {"range": sandbox.globals["range"]}
+    sandbox.globals.clear()
+    sandbox.globals.update(allowed, dict=make_dict, namespace=PlainNamespace, raise_exception=raise_exception)
+    sandbox.filters["tojson"] = tojson
+    return sandbox
+
+
+@lru_cache(maxsize=8)
+def compiled(template: str) -> Template:
+    return environment().from_string(template)
+
+
+def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) -> str:
+    """The prompt of `messages`, ending where the assistant's turn begins. `tokens`: `bos_token` and `eos_token`.
+
+    Raises `DllmEdgeError` for malformed messages and for whatever the template does wrong.
+    """
+    if not messages or not all(isinstance(message, Mapping) and valid(message) for message in messages):
+        raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
+    try:
+        return compiled(template).render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
+    except Exception as error:  # a template can fail in every way that an expression can
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({reason})") from error
+
+
+def valid(message: Mapping[str, Any]) -> bool:
+    return isinstance(message.get("role"), str) and isinstance(message.get("content"), str)

@@ -1,0 +1,32 @@
+"""Which slots of a cache stay: eviction by saliency."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..arrays import FloatArray, IntArray
+from .canvas import Block
+
+
+def kept_count(length: int, block: int, retention: float) -> int:
+    """How many of a canvas' `length` positions eviction keeps beside a block of `block` tokens."""
+    return int((length - block) * retention)
+
+
+def kept_slots(scores: FloatArray, block: Block, retention: float, kernel: int) -> IntArray:
+    """The most salient slots outside the block, `[layers, m]` ascending, from `scores` `[layers, L]`.
+
+    Scores are smoothed by a maximum over `kernel` (odd) neighbours on the axis from which the block is cut out, so that
+    the prefix's end and the suffix's start are neighbours (Sparse-dLLM, Song et al. 2025, section 3). Of equal scores
+    the earlier slot stays.
+    """
+    layers, length = scores.shape
+    outside = np.delete(np.arange(length), np.s_[block.start : block.stop])
+    if not outside.size:
+        return np.zeros((layers, 0), dtype=np.int64)
+    edge = np.full((layers, kernel // 2), -np.inf, dtype=scores.dtype)
+    padded = np.concatenate((edge, scores[:, outside], edge), axis=1)
+    smoothed = sliding_window_view(padded, kernel, axis=1).max(-1)
+    best = np.argsort(-smoothed, axis=1, kind="stable")[:, : kept_count(length, len(block), retention)]
+    return outside[np.sort(best, axis=1)]

@@ -1,0 +1,91 @@
+"""What the device loop asks of a device: memory, copies in one stream, and replaying what was once recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...arrays import ByteArray
+from ..profiles import Shapes
+
+Launch = Callable[[], None]
+
+
+class Memory(Protocol):
+    """Device memory, which goes back when the last reference to it does."""
+
+    @property
+    def address(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs of bytes in planes: a plane's runs begin `pitch` bytes apart, the planes `height` runs apart.
+
+    What is meant begins `x` bytes into the run `y` of the first plane at `address`.
+    """
+
+    address: int
+    pitch: int
+    height: int
+    x: int = 0
+    y: int = 0
+
+
+class RecordingError(Exception):
+    """Why work could not be recorded."""
+
+
+class Device(Protocol):
+    """One device and one stream of work on it. All but `allocate`, `pinned` and `synchronise` return before they are done."""
+
+    @property
+    def name(self) -> str: ...
+
+    def allocate(self, nbytes: int) -> Memory:
+        """Memory whose contents are zeros; raises `DllmEdgeError` where there is not enough."""
+        ...
+
+    def pinned(self, nbytes: int) -> ByteArray:
+        """Host memory that copies to and from the device read and write directly."""
+        ...
+
+    def upload(self, target: int, source: ByteArray) -> None:
+        """Copy pinned host memory to an address of the device."""
+        ...
+
+    def download(self, target: ByteArray, source: int) -> None:
+        """Copy from an address of the device to pinned host memory."""
+        ...
+
+    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+        """Copy `planes` times `rows` runs of `width` bytes within the device."""
+        ...
+
+    def synchronise(self) -> None:
+        """Wait until all work is done."""
+        ...
+
+    def zero(self, memory: Memory) -> None: ...
+
+    def record(self, work: Launch) -> Launch:
+        """Record the work that `work` gives to the stream, without doing it: a launch that does it; raises `RecordingError`."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs a bundle's graphs on a device, in its stream. `recordable`: its launches only give work to the stream."""
+
+    @property
+    def recordable(self) -> bool: ...
+
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
+        """A launch of `graph` (`step`, `saliency` or `select`) over tensors at these addresses, the inputs of these shapes.
+
+        Outputs without an address are not wanted. One that will be `recorded` shares no state with any other.
+        """
+        ...

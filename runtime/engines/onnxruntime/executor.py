@@ -1,0 +1,44 @@
+"""A bundle's graphs on ONNX Runtime, over tensors at given addresses: the executor of `--device cuda` without TensorRT."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from ....graphs.contract import DType, TensorSpec
+from ..device.base import Launch
+from ..profiles import Shapes
+
+# ONNX's own numbers of the element types: numpy has no bfloat16 that ONNX Runtime knows.
+ELEMENT_TYPES: dict[DType, int] = {"float32": 1, "int64": 7, "bool": 9, "float16": 10, "bfloat16": 16}
+Specs = tuple[list[TensorSpec], list[TensorSpec]]
+"""A graph's inputs and outputs, as `contract.interface` gives them."""
+
+
+class OnnxRuntimeExecutor:
+    """Sessions by graph; `place` is where their tensors are (`cpu`, `cuda`)."""
+
+    # A run asks for memory and waits for shapes, which a CUDA graph cannot hold.
+    recordable = False
+
+    def __init__(self, sessions: dict[str, onnxruntime.InferenceSession], specs: dict[str, Specs], place: str) -> None:
+        self.sessions, self.specs, self.place = sessions, specs, place
+        self.options = onnxruntime.RunOptions()
+        # The stream is ours: whoever needs the answers waits for it.
+        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1" if place == "cuda" else "0")
+
+    def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
+        session = self.sessions[graph]
+        taken, given = self.specs[graph]
+        axes = _axes(taken, shapes)
+        binding = session.io_binding()
+        for bind, specs in ((binding.bind_input, taken), (binding.bind_output, given)):
+            for spec in specs:
+                if spec.name in addresses:
+                    bind(spec.name, self.place, 0, ELEMENT_TYPES[spec.dtype], spec.sized(axes), addresses[spec.name])
+        return lambda: session.run_with_iobinding(binding, self.options)
+
+
+def _axes(specs: list[TensorSpec], shapes: Shapes) -> dict[str, int]:
+    """Sizes of the named axes."""
+    pairs = (pair for spec in specs for pair in zip(spec.axes, shapes[spec.name], strict=True))
+    return {axis: size for axis, size in pairs if isinstance(axis, str)}

@@ -1,0 +1,123 @@
+"""What an engine was built from and for, beside its plans, so that what does not fit is known before any is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ....graphs.contract import DType, Profile
+from ...bundle.bundle import WEIGHTS, Bundle
+from ...bundle.manifest import FileRecord, GraphFile
+from ..profiles import Workload
+
+FINGERPRINT = "fingerprint.json"
+ENGINES = "engines"
+SCHEMA_VERSION = 1
+# To be raised with every change of how `export.tensorrt` compiles that no other field of a fingerprint tells.
+RECIPE = 2
+
+
+@dataclass(frozen=True)
+class Flags:
+    """`workspace` is the most bytes that a kernel may use beside its tensors, None: no limit; `decomposable` says whether
+    attention may be computed by several kernels."""
+
+    optimization_level: int = 3
+    workspace: int | None = None
+    decomposable: bool = False
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fields of `fingerprint.json`.
+
+    `compute_capabilities` are those that the plans run on, as `sm87`; `machine` is the processor, as `aarch64`; `graphs`
+    the SHA-256 of each ONNX file by its name, `weights` one over those of all weight files; `plans` the files built.
+    """
+
+    runtime: str
+    version: str
+    compute_capabilities: tuple[str, ...]
+    machine: str
+    flavour: str
+    compute: DType
+    graphs: dict[str, str]
+    weights: str
+    workload: Workload
+    flags: Flags
+    plans: dict[str, FileRecord] = field(default_factory=dict)
+    recipe: int = RECIPE
+    schema_version: int = SCHEMA_VERSION
+
+    def same_build(self, other: Fingerprint) -> bool:
+        """Whether building for either would build the same."""
+        return replace(self, plans={}) == replace(other, plans={})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Fingerprint:
+        """Raises KeyError, TypeError, ValueError or AttributeError for what is no fingerprint of this schema."""
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"its schema_version is {data['schema_version']}, this dllm-edge reads {SCHEMA_VERSION}")
+        workload = data["workload"]
+        fields = {
+            "recipe": data["recipe"],
+            "compute_capabilities": tuple(data["compute_capabilities"]),
+            "workload": Workload(
+                tuple(Profile(**profile) for profile in workload["profiles"]),
+                tuple(workload["saliency"]),
+                tuple((source, target) for source, target in workload["select"]),
+            ),
+            "flags": Flags(**data["flags"]),
+            "plans": {name: FileRecord(**record) for name, record in data["plans"].items()},
+        }
+        return cls(**data | fields)
+
+
+def fingerprint_of(
+    bundle: Bundle,
+    runtime: str,
+    version: str,
+    compute_capabilities: tuple[str, ...],
+    graphs: dict[str, GraphFile],
+    workload: Workload,
+    flags: Flags,
+) -> Fingerprint:
+    """That of an engine to be built here from these graphs, by name; it has no plans yet."""
+    step = graphs["step"]
+    return Fingerprint(
+        runtime=runtime,
+        version=version,
+        compute_capabilities=compute_capabilities,
+        machine=platform.machine(),
+        flavour=step.flavour,
+        compute=step.compute,
+        graphs={graph.file: bundle.manifest.files[graph.file].sha256 for graph in graphs.values()},
+        weights=weights_digest(bundle),
+        workload=workload,
+        flags=flags,
+    )
+
+
+def weights_digest(bundle: Bundle) -> str:
+    """SHA-256 over the names and hashes of the weight files, by the manifest."""
+    files = sorted((name, record.sha256) for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
+    (folder / FINGERPRINT).write_text(json.dumps(fingerprint.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_fingerprint(folder: Path) -> Fingerprint | None:
+    """That of the engine in `folder`, or None where it cannot be read as one."""
+    try:
+        return Fingerprint.from_json(json.loads((folder / FINGERPRINT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

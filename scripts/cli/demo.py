@@ -1,0 +1,93 @@
+"""`dllm-edge demo`: the main job on the embedded model: export, validate, decode with four systems side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
+from ...runtime.evaluation.task import Problem, find_task
+from ...runtime.generate import load
+from . import bundles
+from .output import print_json, progress, screen
+from .tables import evaluation_table
+from .validate import print_report, validated
+
+TASK = find_task("arithmetic")
+QUESTIONS = 5
+VALIDATED_QUESTIONS = 20
+# Each with the rule that its paper is known for; Sparse-dLLM's own is the quota, which is as slow as vanilla's.
+SYSTEMS = {"vanilla": "quota", "fast-dllm-prefix": "threshold", "fast-dllm-dual": "threshold", "sparse-dllm": "threshold"}
+
+
+def run_demo(fresh: bool, as_json: bool) -> bool:
+    """Whether the bundle holds at every level of parity."""
+    path = bundles.demo_bundle(fresh)
+    report = validated(path, bundles.CHECKPOINT, None, VALIDATED_QUESTIONS)
+    if not as_json:
+        print_report(report)
+    evaluations, problems = _decode(str(path)), TASK.prompts(QUESTIONS)
+    if as_json:
+        print_json({"bundle": str(path), "validation": report.to_json(), **_data(problems, evaluations)})
+        return report.passed
+    _print_answers(problems, evaluations)
+    screen().print()
+    screen().print(evaluation_table(evaluations, f"{QUESTIONS} held-out questions; speed as a ratio to vanilla's"))
+    return report.passed
+
+
+def _decode(bundle: str) -> list[Evaluation]:
+    runs = [(system, {"unmask": rule}) for system, rule in SYSTEMS.items()]
+    with progress() as report:
+        return evaluate_together(load(bundle), TASK, runs, QUESTIONS, partial(report, "decode"))
+
+
+def _data(problems: Sequence[Problem], evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    questions = [
+        {"question": problem.question, "answer": problem.answer, "decodes": _decodes(index, evaluations)}
+        for index, problem in enumerate(problems)
+    ]
+    return {"systems": [evaluation.to_json() for evaluation in evaluations], "questions": questions}
+
+
+def _decodes(index: int, evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    return [
+        {
+            "system": evaluation.system,
+            "text": evaluation.generations[index].text,
+            "right": evaluation.correct[index],
+            "tokens_per_forward": evaluation.generations[index].tokens_per_forward,
+            "seconds": evaluation.generations[index].seconds,
+        }
+        for evaluation in evaluations
+    ]
+
+
+def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation]) -> None:
+    """Each question, and below it the answer of every system."""
+    console = screen()
+    for index, problem in enumerate(problems):
+        console.print(f"\n[bold]{escape(problem.question)}[/] [dim]({problem.answer})[/]", highlight=False)
+        table = Table.grid(padding=(0, 2))
+        for width in (16, 40):
+            table.add_column(width=width)
+        for width in (5, 10):
+            table.add_column(width=width, justify="right")
+        for evaluation in evaluations:
+            table.add_row(*_answer(evaluation, index))
+        console.print(table)
+
+
+def _answer(evaluation: Evaluation, index: int) -> tuple[str, ...]:
+    """System, answer, whether it is right, tokens per forward."""
+    generation = evaluation.generations[index]
+    return (
+        evaluation.system,
+        escape(" ".join(generation.text.split())),
+        "[green]right[/]" if evaluation.correct[index] else "[red]wrong[/]",
+        f"[dim]{generation.tokens_per_forward:.1f} t/fwd[/]",
+    )

@@ -1,0 +1,81 @@
+"""`dllm-edge info`: what a bundle holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import Manifest
+from ...runtime.engines.tensorrt.engine_folder import EngineFolder, engines_of
+from .output import key_values, print_json, screen, size
+
+
+def describe(path: Path, verify: bool, as_json: bool) -> None:
+    bundle = Bundle.open(path, verify=verify)
+    if as_json:
+        print_json(_data(bundle, verify))
+    else:
+        screen().print(key_values(_rows(bundle, verify)))
+
+
+def _data(bundle: Bundle, verified: bool) -> dict[str, Any]:
+    manifest = bundle.manifest.to_json()
+    manifest = {name: value for name, value in manifest.items() if name not in ("forbidden", "manifest_sha256")}
+    return {
+        "bundle": str(bundle.path),
+        **manifest,
+        "bytes": _bytes(bundle),
+        "decoding": bundle.decoding,
+        "engines": {engine.path.name: engine.fingerprint.to_json() for engine in engines_of(bundle)},
+        "reports": _reports(bundle),
+        "verified": verified,
+    }
+
+
+def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
+    manifest, config = bundle.manifest, bundle.config
+    heads = f"{config.heads}/{config.kv_heads} heads of {config.head_dim}"
+    graphs = [f"{graph.file} ({graph.flavour}, {graph.compute}, opset {graph.opset})" for graph in manifest.graphs["step"]]
+    return {
+        "bundle": bundle.path,
+        "family": manifest.family,
+        "model": f"{config.layers} layers, hidden {config.hidden_size}, {heads}",
+        "vocabulary": f"{config.vocab_size} ids, {len(manifest.forbidden)} of them never generated",
+        "context": f"{config.max_positions} positions",
+        "weights": weights_line(manifest),
+        "graphs": "\n".join(graphs),
+        "size": f"{size(_bytes(bundle))} in {len(manifest.files)} files",
+        "decoding": ", ".join(f"{name}={value}" for name, value in bundle.decoding.get("defaults", {}).items()),
+        "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
+        "engines": "\n".join(map(_engine_line, engines_of(bundle))) or "none",
+        "reports": ", ".join(_reports(bundle)) or "none",
+        "hashes": "all checked now" if verified else "small files checked now; --verify reads the weights again",
+    }
+
+
+def _engine_line(engine: EngineFolder) -> str:
+    built = engine.fingerprint
+    longest = max(profile.queries for profile in built.workload.profiles)
+    total = sum(record.size for record in built.plans.values())
+    profiles = f"{len(built.workload.profiles)} profiles of up to {longest} tokens"
+    return f"{engine.path.name}: {built.flavour}, {built.compute}, {profiles}, {size(total)}"
+
+
+def weights_line(manifest: Manifest) -> str:
+    """What weights are stored as and computed in."""
+    formats = manifest.weights
+    computed = f"{manifest.stored}, computed in {manifest.compute}"
+    if not formats.quantised:
+        return computed
+    parts = {"linear layers": formats.linear, "LM head": formats.head, "embedding": formats.embedding}
+    quantised = ", ".join(f"{part} {stored}" for part, stored in parts.items() if stored.quantised)
+    return f"{quantised}; the rest {computed}"
+
+
+def _bytes(bundle: Bundle) -> int:
+    return sum(record.size for record in bundle.manifest.files.values())
+
+
+def _reports(bundle: Bundle) -> list[str]:
+    return sorted(file.name for file in (bundle.path / "reports").glob("*.json"))

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+
+from ..numpy_engine import CONFIG, END, MASK, SHIFTED
+
+ALIGNED = replace(CONFIG, attention="block-causal", attention_block=4)
+M = MASK
+
+
+def blocks(tokens: list[int], length: int, config: ModelConfig = CONFIG) -> list[tuple[int, int]]:
+    return [(block.start, block.stop) for block in Canvas(tokens, config).blocks(length)]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "length", "expected"),
+    [
+        ([1, 2, M, M, M, M], 2, [(2, 4), (4, 6)]),
+        ([1, 2, M, M, M, M], 4, [(2, 6)]),
+        ([1, 2, M, M, M, M, M], 2, [(2, 4), (4, 6), (6, 7)]),
+        ([M, M, M], 3, [(0, 3)]),
+        ([1, M, 2, M, 3, 4], 2, [(1, 3), (3, 4)]),
+        ([1, M, 2, 3, 4, M, 6], 2, [(1, 3), (3, 5), (5, 6)]),
+    ],
+)
+def test_blocks_run_from_the_first_mask_to_the_last(tokens: list[int], length: int, expected: list[tuple[int, int]]) -> None:
+    assert blocks(tokens, length) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "masks", "expected"),
+    [
+        (1, 7, [(1, 4), (4, 8)]),
+        (3, 5, [(3, 4), (4, 8)]),
+        (4, 8, [(4, 8), (8, 12)]),
+        (5, 2, [(5, 7)]),
+        (5, 4, [(5, 8), (8, 9)]),
+    ],
+)
+def test_blocks_of_a_block_causal_model_lie_where_its_own_do(prompt: int, masks: int, expected: list[tuple[int, int]]) -> None:
+    assert blocks([1] * prompt + [M] * masks, 4, ALIGNED) == expected
+
+
+def test_positions_of_a_block() -> None:
+    canvas = Canvas([1, M, 2, M, M, 3], CONFIG)
+    block = Block(1, 4)
+    assert (len(canvas), len(block), canvas.start, canvas.stop) == (6, 3, 1, 5)
+    assert canvas.masked(block).tolist() == [1, 3]
+    assert canvas.outside(block).tolist() == [True, False, False, False, True, True]
+    assert canvas.before(block).tolist() == [True, False, False, False, False, False]
+
+
+def test_a_full_step() -> None:
+    step = Canvas([7, 8, M, M, M], CONFIG).full_step(Block(2, 4))
+    assert (step.kind, step.staging, step.keep_rows) == ("full", False, False)
+    assert step.input_ids.tolist() == [7, 8, M, M, M]
+    assert step.position_ids.tolist() == [0, 1, 2, 3, 4]
+    assert (step.logit_rows.tolist(), step.predicts.tolist()) == ([2, 3], [2, 3])
+    assert all(part is None for part in (step.visible, step.own_mask, step.target_ids, step.saliency_weights))
+
+
+def test_a_step_is_of_the_tokens_at_its_time() -> None:
+    canvas = Canvas([7, M, M], CONFIG)
+    full, window = canvas.full_step(Block(1, 3)), canvas.window_step(Block(1, 3), Block(1, 3), canvas.before(Block(1, 3)))
+    canvas.commit(np.array([1]), np.array([9]), np.array([0.5], dtype=np.float32))
+    assert (full.input_ids.tolist(), window.input_ids.tolist()) == ([7, M, M], [M, M])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"keep": True}, "refresh"), ({"staging": True}, "refresh"), ({"salient": True}, "full")],
+)
+def test_kinds_of_full_steps(options: dict[str, bool], kind: str) -> None:
+    step = Canvas([7, 8, M, M, M], CONFIG).full_step(Block(2, 4), **options)
+    assert (step.kind, step.staging) == (kind, options.get("staging", False))
+    if step.saliency_weights is not None:
+        assert step.saliency_weights.tolist() == [0, 0, 0.5, 0.5, 0]
+
+
+def test_a_window_step_counts_rows_from_the_windows_start() -> None:
+    canvas = Canvas([7, 8, M, M, M, M], CONFIG)
+    step = canvas.window_step(Block(3, 5), Block(2, 6), canvas.before(Block(2, 6)))
+    assert (step.kind, step.input_ids.tolist(), step.position_ids.tolist()) == ("block", [M] * 4, [2, 3, 4, 5])
+    assert (step.logit_rows.tolist(), step.predicts.tolist()) == ([1, 2], [3, 4])
+    assert step.visible is not None
+    assert step.visible.tolist() == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "rows"),
+    [(2, 5, [1, 2, 3]), (0, 3, [0, 0, 1]), (1, 3, [0, 1])],
+)
+def test_with_a_shift_the_row_before_predicts(start: int, stop: int, rows: list[int]) -> None:
+    """T15: what torch.cat([z[:1], z[:-1]]) would put there, of any full step."""
+    canvas = Canvas([M] * 6, SHIFTED)
+    step = canvas.full_step(Block(start, stop))
+    raw = np.arange(len(canvas))
+    assert step.logit_rows.tolist() == rows == np.concatenate((raw[:1], raw[:-1]))[start:stop].tolist()
+    assert canvas.predicting(Block(start, stop), step).tolist() == list(range(stop - start))
+
+
+@pytest.mark.parametrize(("config", "rows"), [(CONFIG, [0, 1, 2]), (SHIFTED, [1, 2])])
+def test_a_shifted_window_does_not_predict_its_first_position(config: ModelConfig, rows: list[int]) -> None:
+    canvas, block = Canvas([7, 8, M, M, M], config), Block(2, 5)
+    assert canvas.predicting(block, canvas.window_step(block, block, canvas.before(block))).tolist() == rows
+    wider = canvas.window_step(block, Block(1, 5), canvas.before(block))
+    assert canvas.predicting(block, wider).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("config", [CONFIG, SHIFTED])
+def test_predicting_whatever_the_order_of_rows(config: ModelConfig) -> None:
+    """Rows out of order and with gaps, as WeDLM sends them: against the definition."""
+    shift = int(config.logit_shift)
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        canvas = Canvas([7, *np.where(random.random(11) < 0.6, M, 8).tolist(), M], config)
+        positions = random.permutation(13)[: random.integers(2, 13)]
+        whole = canvas.full_step(Block(0, 13))
+        predicts = np.minimum(positions + shift * (random.random(positions.size) < 0.7), 12)
+        step = replace(whole, position_ids=positions, logit_rows=np.arange(positions.size), predicts=predicts)
+        block = Block(3, 10)
+        expected = [
+            row
+            for row in range(positions.size)
+            if 3 <= predicts[row] < 10 and canvas.tokens[predicts[row]] == M and positions[row] == predicts[row] - shift
+        ]
+        assert canvas.predicting(block, step).tolist() == sorted(expected, key=lambda row: (predicts[row], row))
+
+
+def test_own_mask_of_a_block_causal_model() -> None:
+    step = Canvas([7] * 6 + [M] * 3, ALIGNED).full_step(Block(6, 8))
+    assert step.own_mask is not None
+    assert step.own_mask.tolist() == [[key // 4 <= query // 4 for key in range(9)] for query in range(9)]
+
+
+def test_commits_are_written_in_order_of_position() -> None:
+    canvas = Canvas([7, M, M, M], CONFIG)
+    canvas.commit(np.array([3, 1]), np.array([13, 11]), np.array([0.3, 0.1], dtype=np.float32))
+    assert canvas.tokens.tolist() == [7, 11, M, 13]
+    commit = canvas.commits[0]
+    assert (commit.positions.tolist(), commit.ids.tolist()) == ([1, 3], [11, 13])
+    np.testing.assert_array_equal(commit.confidences, np.array([0.1, 0.3], dtype=np.float32))
+
+
+@pytest.mark.parametrize(("position", "token"), [(0, 9), (1, MASK)])
+def test_a_given_token_and_the_mask_itself_are_never_written(position: int, token: int) -> None:
+    with pytest.raises(AssertionError):
+        Canvas([7, M], CONFIG).commit(np.array([position]), np.array([token]), np.array([0.5], dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "decoded", "end", "generated"),
+    [
+        ([7, M, M, M], {}, None, []),
+        ([7, M, M, M], {1: 11}, None, [11]),
+        ([7, M, M, M], {2: END}, None, []),
+        ([7, M, M, M], {1: 11, 2: END}, 2, [11]),
+        ([7, M, M, M], {1: END, 2: END}, 1, []),
+        ([7, M, M, M], {1: 11, 2: 12, 3: 13}, None, [11, 12, 13]),
+        ([7, M, M, M], {1: 11, 3: END}, None, [11]),
+        ([END, M, M], {1: 11, 2: 12}, None, [11, 12]),
+        ([7, M, 8, M, 9], {1: 11, 3: 13}, None, [11, 8, 13]),
+    ],
+)
+def test_where_the_text_ends(tokens: list[int], decoded: dict[int, int], end: int | None, generated: list[int]) -> None:
+    canvas = Canvas(tokens, CONFIG)
+    for position, token in decoded.items():
+        canvas.commit(np.array([position]), np.array([token]), np.array([0.5], dtype=np.float32))
+    assert canvas.end_of_text == end
+    assert canvas.generated.tolist() == generated
+
+
+def test_each_of_several_end_tokens_ends_the_text() -> None:
+    canvas = Canvas([7, M, M], replace(CONFIG, eos_token_ids=(END, 9)))
+    canvas.commit(np.array([1, 2]), np.array([9, 11]), np.array([0.5, 0.5], dtype=np.float32))
+    assert (canvas.end_of_text, canvas.generated.tolist()) == (1, [])
+
+
+def test_from_a_prompt() -> None:
+    assert Canvas.from_prompt([7, 8], 3, CONFIG).tokens.tolist() == [7, 8, M, M, M]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 4, CONFIG), "the prompt is empty"),
+        (([7, MASK], 4, CONFIG), "the prompt contains the mask token (id 5)"),
+        (([7, 41], 4, CONFIG), "token id 41 lies outside the vocabulary of 41"),
+        (([7, 1.5], 4, CONFIG), "token ids must be whole numbers"),
+        ((["7"], 4, CONFIG), "token ids must be whole numbers"),
+        (([7, -1], 4, CONFIG), "token id -1 lies outside the vocabulary of 41"),
+        (([7] * 100, 29, CONFIG), "prompt and generation take 129 positions; this model has 128"),
+        (([7], 4, replace(CONFIG, mask_token_id=None)), "a numpy model has no mask token"),
+    ],
+)
+def test_prompts_that_cannot_be_decoded(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(DllmEdgeError) as caught:
+        Canvas.from_prompt(*arguments)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([7, 8], "no masked position"),
+        ([], "at least one token"),
+        ([[7, M]], "at least one token"),
+        ([M] * 129, "this model has 128"),
+    ],
+)
+def test_canvases_that_cannot_be_decoded(tokens: Any, message: str) -> None:
+    with pytest.raises(DllmEdgeError, match=message):
+        Canvas(tokens, CONFIG)
+
+
+def test_the_longest_prompt_that_fits() -> None:
+    assert len(Canvas.from_prompt([7] * 100, 28, CONFIG)) == 128

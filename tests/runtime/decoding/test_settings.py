@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.decoding.settings import NAMES, Settings, with_settings
+from dllm_edge.runtime.systems import SYSTEMS, find_system
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gen_length": 0}, "gen_length=0: must be at least 1"),
+        ({"block_length": -1}, "block_length=-1: must be at least 0"),
+        ({"steps": -1}, "steps=-1: must be at least 0"),
+        ({"refresh": -1}, "refresh=-1: must be at least 0"),
+        ({"delay": -1}, "delay=-1: must be at least 0"),
+        ({"max_steps": -1}, "max_steps=-1: must be at least 0"),
+        ({"kernel": 0}, "kernel=0: must be at least 1"),
+        ({"kernel": 4}, "kernel=4: must be odd"),
+        ({"unmask": "all"}, "unmask=all: must be one of quota, schedule, threshold, factor"),
+        ({"confidence": "best"}, "confidence=best: must be one of maskgit_plus, topk_margin, entropy, random"),
+        ({"threshold": -0.1}, "threshold=-0.1: must be between 0 and 1.01"),
+        ({"threshold": 1.02}, "threshold=1.02: must be between 0 and 1.01"),
+        ({"threshold": float("nan")}, "threshold=nan: must be between"),
+        ({"factor": 0.0}, "factor=0.0: must be between 1e-06 and 1e"),
+        ({"retention": 1.1}, "retention=1.1: must be between 0 and 1"),
+        ({"retention": -0.1}, "retention=-0.1: must be between 0 and 1"),
+        ({"temperature": -1.0}, "temperature=-1.0: must be between 0 and 100"),
+        ({"temperature": float("inf")}, "temperature=inf: must be between"),
+        ({"unmask": "threshold", "confidence": "entropy"}, "unmask=threshold compares probabilities"),
+        ({"unmask": "factor", "confidence": "entropy"}, "unmask=factor compares probabilities"),
+        ({"gen_length": 100, "block_length": 32}, "gen_length=100 does not fit block_length=32: use a multiple of it (say 96)"),
+        ({"gen_length": 8, "block_length": 32}, "gen_length=8 does not fit block_length=32: use a multiple of it (say 32)"),
+        ({"gen_length": 64, "block_length": 32, "steps": 7}, "steps=7 do not spread evenly over 2 blocks: use a multiple of 2"),
+        ({"gen_length": 64, "block_length": 32, "steps": 1}, "steps=1 do not spread evenly over 2 blocks: use a multiple of 2"),
+    ],
+)
+def test_values_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DllmEdgeError) as caught:
+        Settings(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 0.0},
+        {"threshold": 1.01},
+        {"retention": 0.0},
+        {"retention": 1.0},
+        {"kernel": 1},
+        {"gen_length": 1, "block_length": 1},
+        {"gen_length": 100, "block_length": 0},
+        {"gen_length": 64, "block_length": 32, "steps": 2},
+        {"unmask": "schedule", "confidence": "entropy"},
+    ],
+)
+def test_values_at_the_edge(changes: dict[str, Any]) -> None:
+    Settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "block", "count", "steps"),
+    [
+        ({"gen_length": 64, "block_length": 16}, 16, 4, 10),
+        ({"gen_length": 64, "block_length": 16, "steps": 16}, 16, 4, 4),
+        ({"gen_length": 64, "block_length": 0}, 64, 1, 10),
+        ({"gen_length": 64, "block_length": 0, "steps": 16}, 64, 1, 16),
+    ],
+)
+def test_blocks_and_their_steps(changes: dict[str, Any], block: int, count: int, steps: int) -> None:
+    settings = Settings(**changes)
+    assert (settings.block, settings.block_count, settings.block_steps(10)) == (block, count, steps)
+
+
+def test_a_block_has_at_least_one_step() -> None:
+    assert Settings().block_steps(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("gen_length", "64", 64),
+        ("gen_length", 64.0, 64),
+        ("gen_length", np.int64(64), 64),
+        ("threshold", "0.5", 0.5),
+        ("threshold", "1", 1.0),
+        ("threshold", 1, 1.0),
+        ("temperature", np.float32(0.5), 0.5),
+        ("early_stop", "false", False),
+        ("early_stop", "Off", False),
+        ("early_stop", "no", False),
+        ("early_stop", "0", False),
+        ("early_stop", 0, False),
+        ("early_stop", "true", True),
+        ("early_stop", "on", True),
+        ("early_stop", 1, True),
+        ("unmask", "factor", "factor"),
+    ],
+)
+def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
+    read = getattr(with_settings(Settings(), {name: given}, NAMES, "any"), name)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("gen_length", "many", "gen_length=many: must be a whole number"),
+        ("gen_length", "", "gen_length=: must be a whole number"),
+        ("gen_length", "64.5", "gen_length=64.5: must be a whole number"),
+        ("gen_length", 64.5, "gen_length=64.5: must be a whole number"),
+        ("gen_length", None, "gen_length=None: must be a whole number"),
+        ("gen_length", True, "gen_length=True: must be a whole number"),
+        ("gen_length", float("inf"), "gen_length=inf: must be a whole number"),
+        ("gen_length", float("nan"), "gen_length=nan: must be a whole number"),
+        ("gen_length", [64], "must be a whole number"),
+        ("threshold", "high", "threshold=high: must be a number"),
+        ("threshold", False, "threshold=False: must be a number"),
+        ("threshold", {}, "must be a number"),
+        ("early_stop", "maybe", "early_stop=maybe: must be true or false"),
+        ("early_stop", 2, "early_stop=2: must be true or false"),
+        ("unmask", None, "unmask=None: must be one of quota"),
+        ("unmask", ["quota"], "must be one of quota"),
+        ("temprature", "1", "any has no setting 'temprature'; it has gen_length, block_length"),
+    ],
+)
+def test_what_cannot_be_read(name: str, given: Any, message: str) -> None:
+    with pytest.raises(DllmEdgeError) as caught:
+        with_settings(Settings(), {name: given}, NAMES, "any")
+    assert message in str(caught.value)
+
+
+def test_changes_keep_the_rest() -> None:
+    assert with_settings(Settings(threshold=0.5), {"factor": 2}, NAMES, "any") == Settings(threshold=0.5, factor=2.0)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_systems_list_settings_that_exist_and_default_to_their_own(name: str) -> None:
+    system = find_system(name)
+    assert set(system.settings) <= set(NAMES)
+    assert len(set(system.settings)) == len(system.settings)
+    with_settings(Settings(), system.defaults, system.settings, name)
+
+
+def test_an_unknown_system() -> None:
+    with pytest.raises(DllmEdgeError, match="unknown system 'dual': choose one of vanilla, fast-dllm-prefix"):
+        find_system("dual")

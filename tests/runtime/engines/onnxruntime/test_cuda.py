@@ -1,0 +1,51 @@
+"""ONNX Runtime on CUDA, as far as a machine without a GPU can tell: what stays on the host, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.onnxruntime import cuda as onnxruntime_cuda
+from dllm_edge.runtime.engines.onnxruntime.cpu import open_session
+from dllm_edge.runtime.engines.onnxruntime.cuda import PROVIDER, RECORD_PLACES, left_on_host, open_cuda
+
+
+@pytest.fixture
+def bundle(handed_down: Callable[[str], Path]) -> Bundle:
+    return Bundle.open(handed_down("llada"))
+
+
+def test_without_the_provider(bundle: Bundle) -> None:
+    if PROVIDER in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(DllmEdgeError, match="has no CUDA provider: 'pip uninstall onnxruntime', then"):
+        open_cuda(bundle)
+
+
+@pytest.mark.skipif(not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"), reason="since 1.24")
+def test_operators_that_stay_on_the_host_are_named(bundle: Bundle) -> None:
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(RECORD_PLACES, "1")
+    session = open_session(bundle, bundle.graph(["portable"], "float32"), options, ["CPUExecutionProvider"])
+    left = left_on_host(session.get_provider_graph_assignment_info())
+    # Of keys and values, too, are there Concats; those of shapes alone are no loss.
+    assert {"Concat", "MatMul", "Mul", "Softmax", "TopK"} <= set(left)
+    assert "Shape" not in left
+
+
+def test_the_portable_flavour_is_tried_where_the_fused_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Bundle, graph: object, __: object) -> str:
+        if getattr(graph, "flavour", "") == "fused":
+            raise DllmEdgeError("step.onnx: no CUDA kernel for Attention")
+        return "session"
+
+    monkeypatch.setattr(onnxruntime_cuda, "_open", refuse)
+    with pytest.warns(UserWarning, match="no CUDA kernel for Attention; trying the portable flavour"):
+        assert onnxruntime_cuda._first_that_fits(bundle, "float32", ["fused", "portable"], None) == "session"
+    with pytest.raises(DllmEdgeError, match="no CUDA kernel for Attention"):
+        onnxruntime_cuda._first_that_fits(bundle, "float32", ["fused"], None)

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.runtime.arrays import FloatArray
+from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.step import Saliency, Store
+from dllm_edge.runtime.scheduler.request import Finished
+from dllm_edge.runtime.scheduler.scheduler import PATIENCE, Scheduler
+from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.systems.base import Decoding
+
+from ..numpy_engine import CONFIG, SHIFTED, NumpyEngine
+from ..recorder import Launch, Recorder, finish
+from ..scripted import PROMPTS, fill, request, scripted, windows
+
+RULES = ({"unmask": "quota"}, {"unmask": "threshold", "threshold": 0.4}, {"unmask": "factor", "temperature": 0.7})
+
+
+def kinds(launches: list[Launch]) -> str:
+    """R: a refresh, b: a step over a cache, f: one without."""
+    return "".join("R" if launch.bind else "b" if launch.cache else "f" for launch in launches)
+
+
+@pytest.mark.parametrize("config", [CONFIG, SHIFTED], ids=["plain", "shifted"])
+@pytest.mark.parametrize("settings", RULES, ids=lambda rule: str(rule["unmask"]))
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_batch_changes_no_token(system: str, settings: dict[str, Any], config: ModelConfig) -> None:
+    """Three prompts of different lengths, each with its own seed: tokens, forwards and confidences as alone."""
+    together = [request(system, prompt, config, seed, **settings) for seed, prompt in enumerate(PROMPTS)]
+    alone = [request(system, prompt, config, seed, **settings) for seed, prompt in enumerate(PROMPTS)]
+    ends = finish(NumpyEngine(config), together)
+    for mine, end, other in zip(together, ends, alone, strict=True):
+        (own,) = finish(NumpyEngine(config), [other])
+        assert mine.canvas.tokens.tolist() == other.canvas.tokens.tolist()
+        assert (end.forwards, end.refresh_forwards, end.reason) == (own.forwards, own.refresh_forwards, own.reason)
+        for here, there in zip(mine.canvas.commits, other.canvas.commits, strict=True):
+            assert here.positions.tolist() == there.positions.tolist()
+            np.testing.assert_allclose(here.confidences, there.confidences, rtol=1e-5)
+    assert max(step.batch for step in ends[0].trace) == 3
+
+
+def test_refreshes_run_alone_into_their_own_lane_and_steps_together() -> None:
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request("fast-dllm-dual", prompt, block_length=4) for prompt in PROMPTS])
+    assert engine.allocated == [(3, 24)]
+    assert kinds(engine.launches) == ("RRR" + "bbb") * 4
+    for launch in engine.launches:
+        if launch.bind:
+            assert (launch.profile.batch, launch.profile.queries, launch.profile.capacity) == (1, 24, 0)
+            assert launch.bind[1:] == (1, 24)
+        else:
+            assert (launch.profile.batch, launch.profile.queries, launch.profile.capacity) == (3, 4, 24)
+            assert launch.cache == (0, 3, 24)
+    assert [launch.bind[0] for launch in engine.launches[:3] if launch.bind] == [0, 1, 2]
+
+
+def test_a_refresh_waits_for_no_one() -> None:
+    """Sequences that are out of step: in each tick the refreshes first, then one step over the others' lanes."""
+    engine = Recorder(NumpyEngine())
+    asked = [request("fast-dllm-dual", prompt, block_length=length) for prompt, length in zip(PROMPTS, (4, 8, 4), strict=True)]
+    finish(engine, asked)
+    assert kinds(engine.launches)[:9] == "RRRbbbRRb"
+    blocks = [launch for launch in engine.launches if launch.cache]
+    assert {launch.cache for launch in blocks if launch.profile.queries == 4} == {(0, 3, 24)}
+    assert {launch.cache for launch in blocks if launch.profile.queries == 8} == {(1, 1, 24)}
+
+
+def test_rows_without_a_sequence_run_on_padding() -> None:
+    """The middle lane has ended: its row is filled with nothing, and the others' answers do not change."""
+    engine = Recorder(NumpyEngine())
+    pairs = list(zip(PROMPTS, (16, 4, 16), strict=True))
+    asked = [request("fast-dllm-dual", prompt, gen_length=length, block_length=4) for prompt, length in pairs]
+    finish(engine, asked)
+    idle = [launch for launch in engine.launches if launch.profile.batch == 3 and not launch.input_ids[1].any()]
+    assert len(idle) == 9
+    for mine, (prompt, length) in zip(asked, pairs, strict=True):
+        alone = request("fast-dllm-dual", prompt, gen_length=length, block_length=4)
+        finish(NumpyEngine(), [alone])
+        assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+
+
+def test_the_largest_group_goes_first() -> None:
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request(scripted(windows(rows), str(rows)), max_steps=2) for rows in (1, 2, 2, 3, 3, 3)])
+    assert [launch.profile.queries for launch in engine.launches] == [3, 3, 2, 2, 1, 1]
+    assert [launch.profile.batch for launch in engine.launches] == [3, 3, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("groups", [2, 5, 6, 9])
+def test_no_group_starves(groups: int) -> None:
+    """Group g has g sequences of steps with g rows: the smallest waits no longer than PATIENCE and a turn of each other."""
+    engine = Recorder(NumpyEngine())
+    asked = [
+        request(scripted(windows(size), str(size)), gen_length=30, block_length=0, max_steps=12)
+        for size in range(1, groups + 1)
+        for _ in range(size)
+    ]
+    finish(engine, asked, max_batch=len(asked))
+    turns = [launch.profile.queries for launch in engine.launches]
+    assert Counter(turns) == dict.fromkeys(range(1, groups + 1), 12)
+    for size in range(1, groups + 1):
+        places = [-1, *(index for index, rows in enumerate(turns) if rows == size)]
+        assert max(np.diff(places)) <= PATIENCE + groups
+
+
+def test_more_requests_than_room() -> None:
+    engine, prompts = Recorder(NumpyEngine()), [*PROMPTS, *PROMPTS]
+    asked = [request("fast-dllm-dual", prompt, unmask="quota") for prompt in prompts]
+    driver = Scheduler(engine, max_batch=2)
+    ends = [event.request for event in driver.run(asked) if isinstance(event, Finished)]
+    assert engine.allocated == [(2, 24)]
+    assert max(launch.profile.batch for launch in engine.launches) == 2
+    assert {id(each) for each in ends} == {id(each) for each in asked}
+    assert ends[:2] == asked[:2]
+    for first, again in zip(asked[:3], asked[3:], strict=True):
+        assert first.canvas.tokens.tolist() == again.canvas.tokens.tolist()
+
+
+def test_different_systems_in_one_run() -> None:
+    engine = Recorder(NumpyEngine())
+    pairs = [(system, prompt) for system in SYSTEMS for prompt in PROMPTS]
+    asked = [request(system, prompt) for system, prompt in pairs]
+    finish(engine, asked, max_batch=len(asked))
+    for mine, (system, prompt) in zip(asked, pairs, strict=True):
+        alone = request(system, prompt)
+        finish(NumpyEngine(), [alone])
+        assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+    # Full passes of one size run together, whatever their systems: vanilla's and the first of sparse-dllm.
+    assert max(launch.profile.batch for launch in engine.launches if not launch.cache) == 6
+
+
+def test_cache_bytes() -> None:
+    engine = NumpyEngine()
+    slot = engine.allocate(1, 1).nbytes
+    expected = {
+        "vanilla": (0, 0),
+        "fast-dllm-prefix": (3 * 24 * slot, 3 * 24 * slot),
+        "fast-dllm-dual": (3 * 24 * slot, 3 * 24 * slot),
+        # Half of what is outside the block of the longest, and while one is refreshed, all of it.
+        "sparse-dllm": (3 * 8 * slot, (3 * 8 + 24) * slot),
+    }
+    for system, (steady, peak) in expected.items():
+        driver = Scheduler(engine)
+        list(driver.run([request(system, prompt) for prompt in PROMPTS]))
+        assert (driver.steady_cache_bytes, driver.peak_cache_bytes) == (steady, peak)
+
+
+def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
+    """Each sequence builds its cache by storing rows of batched steps, and must see exactly what it would without one."""
+
+    def cached(canvas: Canvas) -> Decoding:
+        visible = np.zeros(len(canvas), dtype=np.bool_)
+        for position in range(len(canvas)):
+            block = Block(position, position + 1)
+            result = yield replace(canvas.window_step(block, block, visible.copy()), keep_rows=True)
+            yield Store(np.array([position]), np.array([0]))
+            visible[position] = True
+            if position >= canvas.start:
+                fill(canvas, result)
+
+    def uncached(canvas: Canvas) -> Decoding:
+        """The same attention without a cache: causal, over the tokens as they were when they were stored."""
+        tokens = canvas.tokens.copy()
+        for position in range(len(canvas)):
+            step = canvas.full_step(Block(position, position + 1))
+            hidden = np.tri(len(canvas), dtype=np.bool_)
+            result = yield replace(step, input_ids=tokens, own_mask=hidden)
+            if position >= canvas.start:
+                fill(canvas, result)
+
+    engine = Recorder(NumpyEngine())
+    asked = [request(scripted(cached, capacity=24), prompt) for prompt in PROMPTS]
+    finish(engine, asked)
+    assert engine.operations == ["store"] * sum(len(each.canvas) for each in asked)
+    assert max(launch.profile.batch for launch in engine.launches) == 3
+    for mine, prompt in zip(asked, PROMPTS, strict=True):
+        alone = request(scripted(uncached), prompt)
+        finish(NumpyEngine(), [alone])
+        assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+
+
+def test_saliency_is_of_a_sequences_own_row_and_lane() -> None:
+    """For a batched step as for a refresh, which runs alone."""
+    found: dict[int, FloatArray] = {}
+
+    def decode(canvas: Canvas) -> Decoding:
+        block = Block(canvas.start, canvas.start + 4)
+        yield canvas.full_step(block, keep=True)
+        step = canvas.window_step(block, block, canvas.outside(block))
+        yield replace(step, saliency_weights=np.full(4, 0.25, dtype=np.float32))
+        found[canvas.start] = (yield Saliency())[:, : len(canvas)]
+
+    engine = Recorder(NumpyEngine())
+    finish(engine, [request(scripted(decode, capacity=24), prompt) for prompt in PROMPTS])
+    assert kinds(engine.launches) == "RRRb"
+    together = dict(found)
+    for prompt in PROMPTS:
+        finish(NumpyEngine(), [request(scripted(decode, capacity=len(prompt) + 16), prompt)])
+        np.testing.assert_allclose(together[len(prompt)], found[len(prompt)], rtol=1e-4)

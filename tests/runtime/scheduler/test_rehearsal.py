@@ -1,0 +1,76 @@
+"""The sizes that a build is told to serve: by hand for each system, and enough for what is then decoded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.engines.profiles import Workload
+from dllm_edge.runtime.scheduler.rehearsal import derive_workload
+from dllm_edge.runtime.systems import find_system
+
+from ..numpy_engine import ENDLESS
+
+# A slot of a head fills the unit that tensors are aligned to, so that nothing is rounded up.
+WIDE = replace(ENDLESS, head_dim=128)
+SETTINGS = Settings(gen_length=24, block_length=8, unmask="threshold")
+
+
+def derived(system: str, contexts: tuple[int, ...], batch: int = 1, config: ModelConfig = WIDE, **changes: object) -> Workload:
+    return derive_workload(config, [(find_system(system), replace(SETTINGS, **changes))], contexts, batch)  # type: ignore[arg-type]
+
+
+def profiles(*sizes: tuple[int, int, int, int]) -> tuple[Profile, ...]:
+    return tuple(Profile(*size) for size in sizes)
+
+
+def test_vanilla_sends_the_canvas() -> None:
+    assert derived("vanilla", (40, 64)) == Workload(profiles((1, 40, 1, 8), (1, 64, 1, 8)))
+    assert derived("vanilla", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (4, 40, 1, 8)))
+
+
+def test_the_dual_cache_sends_the_canvas_alone_and_blocks_together() -> None:
+    assert derived("fast-dllm-dual", (40,)) == Workload(profiles((1, 40, 1, 8), (1, 8, 40, 8)))
+    assert derived("fast-dllm-dual", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (1, 8, 40, 8), (4, 8, 40, 8)))
+
+
+def test_the_prefix_cache_sends_ever_shorter_windows() -> None:
+    assert derived("fast-dllm-prefix", (40,)) == Workload(
+        profiles((1, 40, 1, 8), (1, 8, 40, 8), (1, 16, 40, 8), (1, 24, 40, 8))
+    )
+
+
+def test_eviction_scores_what_is_staged_and_keeps_a_part() -> None:
+    found = derived("sparse-dllm", (40, 72), retention=0.25)
+    assert found.profiles == profiles((1, 40, 1, 8), (1, 72, 1, 8), (1, 8, 8, 8), (1, 8, 16, 8))
+    assert found.saliency == (40, 72)
+    assert found.select == ((40, 8), (40, 16), (72, 8), (72, 16))
+
+
+def test_one_block_of_all() -> None:
+    assert derived("vanilla", (30,), block_length=0) == Workload(profiles((1, 30, 1, 24)))
+
+
+def test_sizes_are_multiples_that_keep_tensors_aligned() -> None:
+    config = replace(ENDLESS, heads=3, kv_heads=3, head_dim=64)
+    assert derived("fast-dllm-dual", (41,), config=config) == Workload(profiles((1, 42, 2, 8), (1, 8, 42, 8)))
+
+
+def test_uses_are_joined() -> None:
+    uses = [(find_system(name), SETTINGS) for name in ("vanilla", "fast-dllm-dual")]
+    assert derive_workload(WIDE, uses, [40]) == derived("fast-dllm-dual", (40,))
+
+
+def test_a_context_without_room_for_a_prompt() -> None:
+    with pytest.raises(DllmEdgeError, match="context 24 has no room for a prompt beside gen_length=24: use a larger context"):
+        derived("vanilla", (24,))
+
+
+def test_a_context_that_the_model_does_not_have() -> None:
+    with pytest.raises(DllmEdgeError, match=r"more than the \d+ positions of this model: lower --context"):
+        derived("vanilla", (ENDLESS.max_positions + 1,))

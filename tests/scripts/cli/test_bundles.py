@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dllm_edge import DllmEdgeError
+from dllm_edge.scripts.cli import bundles
+
+from ..conftest import Command, parsed
+
+
+def test_demo_is_exported_on_first_use_and_kept(
+    command: Command, demo_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("run", "demo", "--prompt", "Hi", "--json")
+    code, out, err = command(*arguments)
+    place = bundles.demo_place()
+    assert code == 0, err
+    assert parsed(out)["settings"]["gen_length"] == 16
+    assert f"exporting the demo's checkpoint to {place}" in err
+    code, _, err = command(*arguments)
+    assert code == 0
+    assert "exporting" not in err
+
+    (place / "tokenizer.json").write_text("{}")
+    assert bundles.demo_bundle() == place
+    assert "exporting" in capsys.readouterr().err, "a damaged bundle is exported again"
+    assert bundles.demo_bundle(fresh=True) == place
+    assert "exporting" in capsys.readouterr().err
+
+    (demo_checkpoint / "config.json").write_text((demo_checkpoint / "config.json").read_text() + "\n")
+    assert bundles.demo_place() != place, "another checkpoint is another bundle"
+
+
+def test_a_missing_demo_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "CHECKPOINT", tmp_path / "none")
+    with pytest.raises(DllmEdgeError, match="the demo's checkpoint is missing"):
+        bundles.demo_bundle()
+
+
+def test_any_other_word_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bundles.bundle_path("./demo") == Path("./demo")
+    assert bundles.bundle_path("some/where") == Path("some/where")
