@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import Profile
+from ...graphs.contract import DType, Profile
 from ..arrays import BoolArray, FloatArray, IntArray
+from .sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ class Engine(Protocol):
     @property
     def config(self) -> ModelConfig: ...
 
+    @property
+    def cache_dtype(self) -> DType:
+        """The dtype of cached keys and values, which is what the graph computes in."""
+        ...
+
+    @property
+    def sizes(self) -> Sizes:
+        """How sizes that are wanted become sizes that are run, and what is refused."""
+        ...
+
     def profile(self, wanted: Profile) -> Profile:
         """The sizes that will be run for those wanted: the same, or the smallest of the engine's that holds them."""
         ...
@@ -90,6 +101,10 @@ class Engine(Protocol):
 
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         """Copy `rows` `[n]` of batch row `row` of the last step (run with `keep_rows`) to `slots` `[n]` of one lane."""
+        ...
+
+    def copy(self, source: Lanes, target: Lanes) -> None:
+        """Copy whole lanes to as many lanes of another cache of the same capacity."""
         ...
 
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:

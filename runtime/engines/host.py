@@ -15,6 +15,7 @@ from ...graphs.contract import DType, Profile, TensorSpec
 from ..arrays import Array, FloatArray, IntArray
 from .base import Lanes, StepInputs, StepOutputs
 from .lru_cache import LRUCache
+from .sizes import AnySizes, Sizes
 
 NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
     "int64": np.dtype(np.int64),
@@ -74,23 +75,25 @@ class Workspace:
 
 
 class HostCaches:
-    """Everything of the `Engine` protocol but running a step. `cache_type` is the type of cached keys and values."""
+    """Everything of the `Engine` protocol but running a step. `cache_dtype` is the type of cached keys and values."""
 
-    def __init__(self, config: ModelConfig, cache_type: DType, candidates: int) -> None:
-        self.config, self.cache_type = config, cache_type
-        self.input_specs = contract.inputs(config, cache_type)
-        self.output_specs = contract.outputs(config, cache_type, candidates)
+    def __init__(self, config: ModelConfig, cache_dtype: DType, candidates: int) -> None:
+        self.config, self.cache_dtype = config, cache_dtype
+        self.input_specs = contract.inputs(config, cache_dtype)
+        self.output_specs = contract.outputs(config, cache_dtype, candidates)
         self.workspaces: LRUCache[Profile, Workspace] = LRUCache(REMEMBERED)
         self.kept: list[Array] = []
+        self.sizes: Sizes = AnySizes()
 
     def profile(self, wanted: Profile) -> Profile:
-        return wanted
+        return self.sizes.profile(wanted)
 
     def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
         config = self.config
+        batch, capacity = self.sizes.cache(batch, capacity, bound, read)
         shape = (2 * config.layers, batch, config.kv_heads, capacity, config.head_dim)
         # Zeros, not empty memory: a hidden slot's weight is zero, but zero times a stray NaN is not.
-        return HostCache(np.zeros(shape, NUMPY_TYPES[self.cache_type]))
+        return HostCache(np.zeros(shape, NUMPY_TYPES[self.cache_dtype]))
 
     def inputs(self, profile: Profile) -> StepInputs:
         return self.workspace(profile).inputs
@@ -98,6 +101,10 @@ class HostCaches:
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         for tensor, kept in zip(lane_tensors(cache), self.kept, strict=True):
             tensor[0][:, slots] = kept[row][:, rows]
+
+    def copy(self, source: Lanes, target: Lanes) -> None:
+        for old, new in zip(lane_tensors(source), lane_tensors(target), strict=True):
+            new[:] = old
 
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         keys = [key.astype(np.float32, copy=False) for key in lane_tensors(cache)[::2]]

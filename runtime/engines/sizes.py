@@ -28,6 +28,10 @@ class Sizes(Protocol):
 
     def profile(self, wanted: Profile) -> Profile: ...
 
+    def context(self, length: int) -> int | None:
+        """The canvas that one of `length` tokens is padded to where sizes are fixed; None where every size is taken."""
+        ...
+
     def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
         """Batch and capacity of a cache; `bound` and `read` as in `Engine.allocate`."""
         ...
@@ -41,7 +45,26 @@ class Sizes(Protocol):
         ...
 
 
-class ExactSizes:
+class AnySizes:
+    """Exactly what is wanted: engines in host memory take every size."""
+
+    def profile(self, wanted: Profile) -> Profile:
+        return wanted
+
+    def context(self, length: int) -> int | None:
+        return None
+
+    def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
+        return batch, capacity
+
+    def check_saliency(self, capacity: int) -> None:
+        return
+
+    def check_select(self, source: int, target: int) -> None:
+        return
+
+
+class ExactSizes(AnySizes):
     """Whatever is wanted, at the next multiple of `step` queries and slots."""
 
     def __init__(self, step: int) -> None:
@@ -56,12 +79,6 @@ class ExactSizes:
     def _up(self, size: int) -> int:
         return -(-size // self.step) * self.step
 
-    def check_saliency(self, capacity: int) -> None:
-        return
-
-    def check_select(self, source: int, target: int) -> None:
-        return
-
 
 class FixedSizes:
     """The profiles of a compiled engine; those of `step` slots are for steps without a cache.
@@ -72,10 +89,8 @@ class FixedSizes:
     def __init__(self, workload: Workload, step: int, remedy: str) -> None:
         self.workload, self.step, self.remedy = workload, step, remedy
         self.found: dict[Profile, Profile] = {}
-        self.rehearsed: set[object] = set()
 
     def context(self, length: int) -> int:
-        """The canvas that one of `length` tokens is padded to; itself where there is none."""
         held = (one.queries for one in self.workload.profiles if one.capacity == self.step and one.queries >= length)
         return min(held, default=length)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,10 +16,9 @@ from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
 from ..engines.base import Engine, Lanes, StepOutputs
-from ..engines.device.engine import DeviceEngine
 from ..engines.host import HostCache, HostCaches
 from ..engines.profiles import Workload
-from ..engines.sizes import ExactSizes, FixedSizes, Sizes, slot_step
+from ..engines.sizes import ExactSizes, Sizes, slot_step
 from ..systems import find_system
 from ..systems.base import System
 from .request import Request
@@ -29,6 +29,9 @@ Use = tuple[System, Settings]
 
 UNSURE = 100.0
 """A log-partition so high that no rule commits more than it must: every step that there can be is seen."""
+
+
+_REHEARSED: WeakKeyDictionary[Sizes, set[object]] = WeakKeyDictionary()
 
 
 def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable[int], batch: int = 1) -> Workload:
@@ -59,13 +62,12 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
 
 def rehearse(engine: Engine, requests: Iterable[Request]) -> None:
     """Raise `DllmEdgeError` where a request will want what `engine` was not built for; of an engine that takes all, nothing."""
-    if not isinstance(engine, DeviceEngine) or not isinstance(engine.sizes, FixedSizes):
-        return
-    for system, settings, context in {(one.system.name, one.settings, len(one.canvas)) for one in requests}:
-        room = engine.sizes.context(max(context, settings.gen_length + 1))
-        if (system, settings, room) not in engine.sizes.rehearsed:
-            _decode(_DryEngine(engine.config, engine.sizes), find_system(system), settings, room)
-            engine.sizes.rehearsed.add((system, settings, room))
+    done = _REHEARSED.setdefault(engine.sizes, set())
+    for system, settings, length in {(one.system.name, one.settings, len(one.canvas)) for one in requests}:
+        context = engine.sizes.context(max(length, settings.gen_length + 1))
+        if context is not None and (system, settings, context) not in done:
+            _decode(_DryEngine(engine.config, engine.sizes), find_system(system), settings, context)
+            done.add((system, settings, context))
 
 
 def _decode(engine: _DryEngine, system: System, settings: Settings, context: int) -> None:
@@ -100,7 +102,7 @@ class _DryEngine(HostCaches):
         return self.sizes.profile(wanted)
 
     def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
-        return super().allocate(*self.sizes.cache(batch, capacity, bound, read))
+        return super().allocate(batch, capacity, bound, read)
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         self.steps.add((profile, bind is not None))

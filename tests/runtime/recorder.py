@@ -32,6 +32,7 @@ class Recorder:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.config, self.name = engine, engine.config, engine.name
+        self.sizes, self.cache_dtype = engine.sizes, engine.cache_dtype
         self.launches: list[Launch] = []
         self.operations: list[str] = []
         self.allocated: list[tuple[int, int]] = []
@@ -56,6 +57,10 @@ class Recorder:
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
         self.operations.append("store")
         self.engine.store(cache, slots, row, rows)
+
+    def copy(self, source: Lanes, target: Lanes) -> None:
+        self.operations.append("copy")
+        self.engine.copy(source, target)
 
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         self.operations.append("saliency")

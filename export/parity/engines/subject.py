@@ -39,7 +39,7 @@ class Subject:
         if not isinstance(engine, OnnxRuntimeEngine | DeviceEngine):
             raise DllmEdgeError(f"engine '{engine.name}' has no sessions or plans to compare: validate another")
         self.bundle, self.engine = bundle, engine
-        self.compute: DType = engine.cache_type
+        self.compute: DType = engine.cache_dtype
 
     @property
     def profiles(self) -> Sequence[Profile]:

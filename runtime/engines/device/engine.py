@@ -46,7 +46,7 @@ class DeviceEngine:
     def __init__(
         self, name: str, config: ModelConfig, cache: DType, candidates: int, device: Device, executor: Executor, sizes: Sizes
     ) -> None:
-        self.name, self.config, self.cache_type = name, config, cache
+        self.name, self.config, self.cache_dtype = name, config, cache
         self.device, self.executor, self.sizes = device, executor, sizes
         self.input_specs, self.output_specs = contract.inputs(config, cache), contract.outputs(config, cache, candidates)
         self.pool = MemoryPool(device)
@@ -90,10 +90,17 @@ class DeviceEngine:
             places = target.slot(cache.first, int(slots[first])), kept.cache.slot(kept.first + row, int(rows[first]))
             self.device.copy(*places, count * target.row, self.config.kv_heads, 2 * self.config.layers)
 
+    def copy(self, source: Lanes, target: Lanes) -> None:
+        old, new = source.cache, target.cache
+        assert isinstance(old, DeviceCache)
+        assert isinstance(new, DeviceCache)
+        assert (old.capacity, source.count) == (new.capacity, target.count)
+        self.device.copy(new.whole(target.first), old.whole(source.first), new.lane, target.count, 2 * self.config.layers)
+
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         self.sizes.check_saliency(cache.cache.capacity)
         source, axes = self._alone(cache), {"C": cache.cache.capacity}
-        slots, asked = contract.saliency_inputs(self.config, self.cache_type)
+        slots, asked = contract.saliency_inputs(self.config, self.cache_dtype)
         given = self.mirrors.of(("queries",), lambda: PinnedBuffers(self.device, [asked], axes))
         found = self.mirrors.of(
             ("scores", axes["C"]), lambda: PinnedBuffers(self.device, contract.saliency_outputs(self.config), axes)
@@ -112,7 +119,7 @@ class DeviceEngine:
         old, new = self._alone(source), target.cache
         assert isinstance(new, DeviceCache)
         axes = contract.select_sizes(self.config, old.capacity, new.capacity)
-        rows, asked = contract.select_inputs(self.config, self.cache_type)
+        rows, asked = contract.select_inputs(self.config, self.cache_dtype)
         given = self.mirrors.of(("places", axes["M"]), lambda: PinnedBuffers(self.device, [asked], axes))
         given.arrays[0][:] = self._places(keep, old.capacity, new.capacity)
         alone = new if new.batch == 1 else self._cache(1, new.capacity)
@@ -175,8 +182,8 @@ class DeviceEngine:
         return workspace.memory[name]
 
     def _cache(self, batch: int, capacity: int) -> DeviceCache:
-        memory: Memory = self.pool.take(contract.cache_bytes(self.config, self.cache_type, batch * capacity))
-        cache = DeviceCache(memory, self.config, self.cache_type, batch, capacity)
+        memory: Memory = self.pool.take(contract.cache_bytes(self.config, self.cache_dtype, batch * capacity))
+        cache = DeviceCache(memory, self.config, self.cache_dtype, batch, capacity)
         weakref.finalize(cache, self.pool.give_back, memory).atexit = False
         return cache
 

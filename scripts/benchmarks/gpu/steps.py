@@ -69,4 +69,4 @@ def _summary(runs: list[Run]) -> dict[str, float]:
 
 
 def _bytes(engine: DeviceEngine, profile: Profile) -> int:
-    return step_bytes(engine.config, engine.cache_type, profile)
+    return step_bytes(engine.config, engine.cache_dtype, profile)

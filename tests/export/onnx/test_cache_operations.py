@@ -31,7 +31,7 @@ def filled(caches: HostCaches, capacity: int) -> HostCache:
 
 
 def session(folder: Path, name: str, caches: HostCaches) -> onnxruntime.InferenceSession:
-    write_operation(folder / "operation.onnx", name, caches.config, caches.cache_type)
+    write_operation(folder / "operation.onnx", name, caches.config, caches.cache_dtype)
     return onnxruntime.InferenceSession(folder / "operation.onnx", providers=["CPUExecutionProvider"])
 
 

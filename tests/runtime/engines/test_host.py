@@ -105,3 +105,10 @@ def test_a_profile_that_is_in_use_keeps_its_buffers() -> None:
         engine.inputs(Profile(1, length + 10, 0, 4))
         assert engine.inputs(used) is first
     assert len(engine.workspaces) <= REMEMBERED
+
+
+def test_copy_takes_whole_lanes_to_another_cache() -> None:
+    engine = NumpyEngine()
+    source, target = engine.allocate(3, 4), engine.allocate(2, 4)
+    engine.copy(Lanes(source, 1, 2), Lanes(target, 0, 2))
+    assert (target.tensors == source.tensors[:, 1:]).all()
