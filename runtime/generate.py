@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..graphs.errors import DllmEdgeError
 from .bundle.bundle import Bundle
 from .bundle.tokenizer import BundleTokenizer
 from .decoding.canvas import Canvas
+from .decoding.changes import Change, Commit, Edit, Remask, Truncation
 from .decoding.settings import Settings
 from .decoding.trace import StepTrace
 from .engines.base import Engine
 from .engines.onnxruntime.cpu import OnnxRuntimeEngine
-from .scheduler.rehearsal import rehearse
-from .scheduler.request import Committed, Finished, FinishReason, Request
+from .scheduler.rehearsal import check_served
+from .scheduler.request import Changed, Finished, FinishReason, Request, SchedulerEvent
 from .scheduler.scheduler import Scheduler
 from .systems import find_system
 from .systems.defaults import settings_of
 
+KINDS: dict[type[Change], str] = {Commit: "commit", Remask: "remask", Edit: "edit", Truncation: "truncate"}
 Message = Mapping[str, str]
 Prompt = str | Sequence[int]
 
@@ -56,20 +56,25 @@ class Generation:
 
     def to_json(self) -> dict[str, Any]:
         data = {name: value for name, value in vars(self).items() if name not in ("trace", "settings")}
-        data |= {"settings": asdict(self.settings), "host_seconds": self.host_seconds}
+        settings = self.settings.values_of(find_system(self.system).setting_names)
+        data |= {"settings": settings, "host_seconds": self.host_seconds}
         data |= {"generated_tokens": len(self.token_ids), "tokens_per_forward": self.tokens_per_forward}
         return data | {"trace": [step.to_json() for step in self.trace]}
 
 
 @dataclass(frozen=True)
 class Event:
-    """One commit while a decode runs: positions on the canvas, token ids, and the confidences they were chosen with."""
+    """One change of the canvas while a decode runs: positions, and the token ids and confidences that they have then.
+
+    `kind` is `commit`, `remask` (the ids are the mask token's, without confidences), `edit`, or `truncate` (no positions).
+    """
 
     forward: int
     positions: list[int]
     token_ids: list[int]
     confidences: list[float]
     canvas: list[int]
+    kind: str = "commit"
 
 
 class Model:
@@ -135,13 +140,20 @@ class Model:
         seed: int = 0,
         **settings: Any,
     ) -> Generator[Event, None, None]:
-        """Decode one prompt and yield each commit as it happens. Closing the iterator cancels."""
+        """Decode one prompt and yield each change of its canvas as it happens. Closing the iterator cancels."""
         request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
-        rehearse(self.engine, [request])
-        return (_event(event) for event in Scheduler(self.engine).run([request]) if isinstance(event, Committed))
+        check_served(self.engine, [request])
+        return self._stream(request)
+
+    def _stream(self, request: Request) -> Generator[Event, None, None]:
+        tokens = request.canvas.tokens.copy()
+        for event in Scheduler(self.engine).run([request]):
+            if isinstance(event, Changed):
+                tokens = event.change.applied_to(tokens, request.canvas.mask_token_id)
+                yield _event(event, tokens.tolist())
 
     def request(self, prompt: Sequence[int], system: str, seed: int = 0, trace: bool = False, **settings: Any) -> Request:
-        """A request for the driver: a prompt's ids followed by `gen_length` masks."""
+        """Return a request for the scheduler: a prompt's ids followed by `gen_length` masks."""
         chosen = self.settings(system, **settings)
         canvas = Canvas.from_prompt(prompt, chosen.gen_length, self.config)
         return Request(canvas, find_system(system), chosen, seed, trace)
@@ -154,20 +166,20 @@ class Model:
         return self.decode([Request(canvas, find_system(system), chosen, seed)])[0]
 
     def decode(
-        self, requests: Sequence[Request], max_batch: int = 8, watch: Callable[[Committed | Finished], None] | None = None
+        self, requests: Sequence[Request], max_batch: int = 8, watch: Callable[[SchedulerEvent], None] | None = None
     ) -> list[Generation]:
-        """Run requests to their end; `watch` is called with each of the driver's events."""
-        rehearse(self.engine, requests)
-        driver = Scheduler(self.engine, max_batch)
+        """Run requests to their end; `watch` is called with each of the scheduler's events."""
+        check_served(self.engine, requests)
+        scheduler = Scheduler(self.engine, max_batch)
         ends: dict[int, Finished] = {}
-        for event in driver.run(requests):
+        for event in scheduler.run(requests):
             if watch:
                 watch(event)
             if isinstance(event, Finished):
                 ends[id(event.request)] = event
-        return [self._generation(ends[id(request)], driver) for request in requests]
+        return [self._generation(ends[id(request)], scheduler) for request in requests]
 
-    def _generation(self, end: Finished, driver: Scheduler) -> Generation:
+    def _generation(self, end: Finished, scheduler: Scheduler) -> Generation:
         request, ids = end.request, end.request.canvas.generated.tolist()
         return Generation(
             text=self.tokenizer.decode(ids),
@@ -180,16 +192,18 @@ class Model:
             refresh_forwards=end.refresh_forwards,
             seconds=end.seconds,
             engine_seconds=end.engine_seconds,
-            steady_cache_bytes=driver.steady_cache_bytes,
-            peak_cache_bytes=driver.peak_cache_bytes,
+            steady_cache_bytes=scheduler.steady_cache_bytes,
+            peak_cache_bytes=scheduler.peak_cache_bytes,
             trace=end.trace,
         )
 
 
-def _event(event: Committed) -> Event:
-    commit, tokens = event.commit, event.request.canvas.tokens
+def _event(event: Changed, canvas: list[int]) -> Event:
+    change = event.change
+    positions = [] if isinstance(change, Truncation) else change.positions.tolist()
+    confidences = change.confidences.tolist() if isinstance(change, Commit | Edit) else []
     return Event(
-        event.forward, commit.positions.tolist(), commit.ids.tolist(), commit.confidences.tolist(), np.copy(tokens).tolist()
+        event.forward, positions, [canvas[position] for position in positions], confidences, canvas, KINDS[type(change)]
     )
 
 

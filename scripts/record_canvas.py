@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..demo.task import held_out
-from ..runtime.scheduler.request import Committed, Finished
+from ..runtime.scheduler.request import Changed, Finished
 from .cli.bundles import open_model
 from .cli.canvas_view import CanvasView
 from .cli.launch import launch_command
@@ -34,8 +34,8 @@ def record(output: Path) -> None:
     console.print(f'$ dllm-edge run demo --prompt "{prompt}" --system {SYSTEM} {chosen}', highlight=False)
     view = CanvasView(model, request)
 
-    def watch(event: Committed | Finished) -> None:
-        if isinstance(event, Committed):
+    def watch(event: Changed | Finished) -> None:
+        if isinstance(event, Changed):
             view.update(event)
             console.print(view.panels()[0], Text(view.counters(), style="dim"))
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...graphs.contract import DType
 from ...runtime.decoding.canvas import Canvas
+from ...runtime.decoding.changes import Commit, Edit, Remask
 from ...runtime.decoding.settings import Settings
-from ...runtime.decoding.trace import StepTrace
+from ...runtime.decoding.trace import Choice, StepTrace
 from ...runtime.engines.base import Engine
 from ...runtime.scheduler.request import Finished, Request
 from ...runtime.scheduler.scheduler import Scheduler
@@ -62,29 +63,44 @@ def decode(engine: Engine, canvas: Canvas, system: str, settings: Settings) -> l
     return end[0].trace
 
 
-def first_difference(reference: Sequence[StepTrace], other: Sequence[StepTrace], settings: Settings) -> Difference | None:
-    """Where `other` first commits something else than `reference`, or None."""
+def first_difference(reference: Sequence[StepTrace], other: Sequence[StepTrace]) -> Difference | None:
+    """Return where `other` first changes its canvas in another way than `reference`, or None."""
     for ours, theirs in zip(reference, other, strict=False):
-        mine, its = (
-            {int(p): int(i) for commit in step.commits for p, i in zip(commit.positions, commit.ids, strict=True)}
-            for step in (ours, theirs)
-        )
+        mine, its = (changed_tokens(step) for step in (ours, theirs))
         if mine != its:
-            places = sorted(place for place in mine.keys() | its.keys() if mine.get(place) != its.get(place))
-            return _difference(ours, places, settings)
+            return _difference(
+                ours, sorted(position for position in mine.keys() | its.keys() if mine.get(position) != its.get(position))
+            )
     return None if len(reference) == len(other) else Difference(min(len(reference), len(other)) + 1, -1, np.inf, np.inf)
 
 
-def _difference(step: StepTrace, places: Sequence[int], settings: Settings) -> Difference:
-    """Margins of the reference at the places where the decodes part: of the logits, and of what orders or gates them."""
-    rows = [int(np.flatnonzero(step.predicts == place)[0]) for place in places]
-    probabilities = step.probabilities.astype(np.float64)
-    gates = [settings.threshold] if settings.unmask == "threshold" else []
-    if settings.unmask == "factor":
-        gates = [1 - settings.factor / (n + 1) for n in range(1, probabilities.size + 1)]
-    others = [[*np.delete(probabilities, row), *gates] for row in rows]
-    nearest = min(float(np.abs(np.array(values) - probabilities[row]).min()) for row, values in zip(rows, others, strict=True))
-    return Difference(step.forward, places[0], float(step.margins[rows].min()), nearest)
+def changed_tokens(step: StepTrace) -> dict[int, int]:
+    """Return the tokens that a forward wrote by position: -1 where one returned to the mask."""
+    tokens: dict[int, int] = {}
+    for change in step.changes:
+        if isinstance(change, Commit | Edit):
+            tokens |= zip(change.positions.tolist(), change.ids.tolist(), strict=True)
+        elif isinstance(change, Remask):
+            tokens |= dict.fromkeys(change.positions.tolist(), -1)
+    return tokens
+
+
+def _difference(step: StepTrace, positions: Sequence[int]) -> Difference:
+    """Return the reference's margins at the positions where the decodes part: of logits, and of what orders or gates them."""
+    rows = [row for position in positions for row in np.flatnonzero(step.predicts == position)[:1].tolist()]
+    margin = float(step.margins[rows].min(initial=np.inf))
+    distances = [_distance(choice, position) for choice in step.choices for position in positions]
+    return Difference(step.forward, positions[0], margin, min(distances, default=np.inf))
+
+
+def _distance(choice: Choice, position: int) -> float:
+    """Return how far the position's score lies from the nearest other score or gate; infinite where it has none."""
+    index = np.flatnonzero(choice.positions == position)
+    if not index.size:
+        return float(np.inf)
+    scores = choice.scores.astype(np.float64)
+    others = np.array([*np.delete(scores, index[0]), *choice.gates])
+    return float(np.abs(others - scores[index[0]]).min(initial=np.inf))
 
 
 def check_trajectories(
@@ -105,7 +121,7 @@ def check_trajectories(
             traces = [
                 decode(each, canvas, system, settings) for each, canvas in zip((reference, engine), canvases, strict=True)
             ]
-            difference = first_difference(traces[0], traces[1], settings)
+            difference = first_difference(traces[0], traces[1])
             equal += difference is None
             if difference is not None:
                 found.append(replace(difference, bound=bound))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
-from ...runtime.decoding.canvas import Canvas
 from ...runtime.decoding.settings import Settings
+from ...runtime.scheduler.rehearsal import rehearse
 from ...runtime.systems import find_system
 
 
@@ -57,14 +57,14 @@ def steps_of(config: ModelConfig, decode: Decode) -> Steps:
         raise DllmEdgeError(
             f"--context {decode.context}: must exceed --gen-length {decode.gen_length}, it is prompt and generation together"
         )
-    given = 1 if config.mask_token_id == 0 else 0
-    canvas = Canvas.from_prompt([given] * (decode.context - decode.gen_length), decode.gen_length, config)
-    capacity, block, batch = system.capacity(canvas, settings), settings.block, decode.batch
-    if not capacity:
-        return Steps(Profile(batch, decode.context, 0, block), None, None, decode.context, 0, 0)
-    full = Profile(1, decode.context, 0, block)
-    if system.name == "fast-dllm-prefix":
-        mean = (settings.gen_length + block) / 2
-        return Steps(full, 1, Profile(batch, settings.gen_length, capacity, block), mean, capacity, 0)
-    full_steps, staged = (1 + settings.delay, decode.context) if system.staged else (1, 0)
-    return Steps(full, full_steps, Profile(batch, block, capacity, block), block, capacity, staged)
+    rehearsal = rehearse(config, (system, settings), decode.context)
+    profiles = [forward.profile for forward in rehearsal.forwards]
+    blocks = [profile for profile in profiles if profile.capacity]
+    rows = max(profile.rows for profile in profiles)
+    if not blocks:
+        return Steps(Profile(decode.batch, decode.context, 0, rows), None, None, decode.context, 0, 0)
+    block = replace(max(blocks, key=lambda profile: profile.queries), batch=decode.batch)
+    full_steps = (len(profiles) - len(blocks)) // settings.block_count
+    mean = sum(profile.queries for profile in blocks) / len(blocks)
+    evicted = rehearsal.peak_slots - rehearsal.steady_slots
+    return Steps(Profile(1, decode.context, 0, rows), full_steps, block, mean, rehearsal.steady_slots, evicted)

@@ -1,72 +1,45 @@
-"""The canvas: one sequence's tokens, given and masked, its blocks, and the steps that look at it."""
+"""The canvas: one sequence's tokens, given and masked, its blocks, and the forwards that look at it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
 from ..arrays import BoolArray, FloatArray, IntArray
-from .step import Step
-
-
-@dataclass(frozen=True)
-class Block:
-    """Positions `start` to `stop` (exclusive)."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
-class Commit:
-    """Tokens written for good: positions in ascending order, their ids, and the confidences they were chosen with."""
-
-    positions: IntArray
-    ids: IntArray
-    confidences: FloatArray
+from .changes import Change, Commit, Edit, Remask, Truncation
+from .step import MAIN, Forward, Refresh, Step
+from .window import Block, Window, Windows
 
 
 class Canvas:
-    """Tokens of one sequence, `[L]` int64, some of them the mask token, and what has been committed to them.
+    """Tokens of one sequence, `[L]` int64, some of them the mask token, and every change that was made to them.
 
-    Decoding happens from the first masked position, `start`, to the last; given tokens in between are kept (infilling).
+    Decoding happens from the first masked position, `start`, to the last; tokens that were given in between are kept
+    (infilling). Only positions that were masked at the beginning ever change.
     """
 
     def __init__(self, tokens: Sequence[int] | IntArray, config: ModelConfig) -> None:
-        if config.mask_token_id is None:
-            raise DllmEdgeError(f"a {config.family} model has no mask token, so it cannot be decoded by diffusion")
-        given = np.array(tokens)
-        if given.size and given.dtype.kind not in "iu":
-            raise DllmEdgeError("token ids must be whole numbers")
-        self.tokens = given.astype(np.int64)
+        self.tokens = _checked(tokens, config)
         self.config = config
-        self.mask_token_id = config.mask_token_id
-        if self.tokens.ndim != 1 or not self.tokens.size:
-            raise DllmEdgeError("a canvas needs at least one token")
-        if self.tokens.min() < 0 or self.tokens.max() >= config.vocab_size:
-            outside = int(self.tokens[(self.tokens < 0) | (self.tokens >= config.vocab_size)][0])
-            raise DllmEdgeError(f"token id {outside} lies outside the vocabulary of {config.vocab_size}")
-        _check_length(len(self), config)
-        masks = np.flatnonzero(self.tokens == self.mask_token_id)
+        self.mask_token_id = -1 if config.mask_token_id is None else config.mask_token_id
+        self.generated_positions: BoolArray = self.tokens == self.mask_token_id
+        """`[L]`: true for the positions that are decoded, false for those of given tokens."""
+        masks = np.flatnonzero(self.generated_positions)
         if not masks.size:
             raise DllmEdgeError("the canvas has no masked position: nothing to decode")
         self.start, self.stop = int(masks[0]), int(masks[-1]) + 1
-        self.commits: list[Commit] = []
-        self._positions = np.arange(len(self))
+        self.changes: list[Change] = []
+        self._windows = Windows(config, self.tokens.size)
         self._end_ids = np.array(config.eos_token_ids, dtype=np.int64)
+        self._end: int | None = None
+        self._end_is_known = False
 
     @classmethod
     def from_prompt(cls, prompt: Sequence[int], gen_length: int, config: ModelConfig) -> Canvas:
-        """A prompt followed by `gen_length` masks."""
+        """Return a canvas of a prompt followed by `gen_length` masks."""
         if not prompt:
             raise DllmEdgeError("the prompt is empty: give it at least one token")
         if config.mask_token_id in prompt:
@@ -78,80 +51,159 @@ class Canvas:
     def __len__(self) -> int:
         return int(self.tokens.size)
 
+    @property
+    def whole(self) -> Block:
+        return Block(0, len(self))
+
     def blocks(self, length: int) -> Iterator[Block]:
-        """The blocks of the region to decode, left to right; the last may be shorter.
+        """Yield the blocks of the region to decode, left to right; the last may be shorter, and truncation ends them.
 
         Those of a model with block-causal attention lie where its own do, so the first may be shorter, too.
         """
-        aligned = self.start // length * length if self.config.attention == "block-causal" else self.start
-        edges = [self.start, *range(aligned + length, self.stop, length), self.stop]
-        return (Block(start, stop) for start, stop in pairwise(edges))
+        start = self.start
+        aligned = start // length * length if self.config.attention == "block-causal" else start
+        while start < self.stop:
+            aligned += length
+            yield Block(start, min(aligned, self.stop))
+            start = aligned
 
     def masked(self, block: Block) -> IntArray:
-        """Masked positions of a block, ascending."""
+        """Return the masked positions of a block, ascending."""
         return np.flatnonzero(self.tokens[block.start : block.stop] == self.mask_token_id) + block.start
 
     def outside(self, block: Block) -> BoolArray:
-        """`[L]`: true for the positions that are not in the block."""
+        """Return `[L]`: true for the positions that are not in the block."""
         shown = np.ones(len(self), dtype=np.bool_)
         shown[block.start : block.stop] = False
         return shown
 
     def before(self, block: Block) -> BoolArray:
-        """`[L]`: true for the positions before the block."""
-        return self._positions < block.start
+        """Return `[L]`: true for the positions before the block."""
+        return np.arange(len(self)) < block.start
 
-    def full_step(self, block: Block, *, keep: bool = False, staging: bool = False, salient: bool = False) -> Step:
-        """The whole canvas, with logits for one block; `keep` its keys and values; `salient`: the block's mean query."""
-        weights = None
-        if salient:
-            weights = np.where(self.outside(block), np.float32(0), np.float32(1 / len(block))).astype(np.float32)
-        return Step(
-            kind="refresh" if keep or staging else "full",
-            input_ids=self.tokens.copy(),
-            position_ids=self._positions,
-            logit_rows=self._rows(block, 0),
-            predicts=self._positions[block.start : block.stop],
-            own_mask=self._own_mask,
-            saliency_weights=weights,
-            staging=staging,
-        )
+    def step(
+        self,
+        window: Window,
+        *,
+        predict: Window | None = None,
+        visible: BoolArray | None = None,
+        own_mask: BoolArray | None = None,
+        input_ids: IntArray | None = None,
+        target_ids: IntArray | None = None,
+        keep_rows: bool = False,
+        model: str = MAIN,
+    ) -> Step:
+        """Return a step that sends the positions of `window` and predicts those of `predict` (None: the same).
 
-    def window_step(self, block: Block, window: Block, visible: BoolArray) -> Step:
-        """The positions of `window` (the block, or more), which see the slots `visible` and each other."""
-        return Step(
-            kind="block",
-            input_ids=self.tokens[window.start : window.stop].copy(),
-            position_ids=self._positions[window.start : window.stop],
-            logit_rows=self._rows(block, window.start),
-            predicts=self._positions[block.start : block.stop],
-            visible=visible,
-        )
-
-    def predicting(self, block: Block, step: Step) -> IntArray:
-        """The step's logit rows that predict masked positions of the block, by position.
-
-        A row counts where it is the position's own, or with a logit shift the one before: a window's first may be neither.
+        `own_mask` `[Q, Q]` stands in place of what the model lets these positions see of each other, `input_ids` `[Q]` in
+        place of the canvas' tokens (a branch, a row of masks). The rest is as in `Step`.
         """
-        positions = step.predicts
-        wanted: BoolArray = self.tokens[positions] == self.mask_token_id
-        wanted &= (positions >= block.start) & (positions < block.stop)
-        wanted &= step.position_ids[step.logit_rows] == np.maximum(positions - int(self.config.logit_shift), 0)
-        rows = wanted.nonzero()[0]
-        return rows[positions[rows].argsort(kind="stable")]
+        layout = self._windows.layout(window, window if predict is None else predict)
+        return Step(
+            self.tokens[layout.positions] if input_ids is None else input_ids,
+            layout.positions,
+            layout.logit_rows,
+            layout.predicts,
+            layout.own_mask if own_mask is None else own_mask,
+            target_ids,
+            None,
+            model,
+            visible,
+            keep_rows,
+        )
+
+    def refresh(
+        self, window: Window | None = None, *, predict: Window, salient: Block | None = None, evicts: bool = False
+    ) -> Refresh:
+        """Return a refresh that sends the positions of `window` (None: all) and predicts those of `predict`.
+
+        The cache's slot i then holds the window's i-th position. The queries of the block `salient` are averaged for
+        `Saliency`; `evicts` is as in `Refresh`.
+        """
+        layout = self._windows.layout(self.whole if window is None else window, predict)
+        return Refresh(
+            self.tokens[layout.positions],
+            layout.positions,
+            layout.logit_rows,
+            layout.predicts,
+            layout.own_mask,
+            saliency_weights=None if salient is None else _weights(layout.positions, salient),
+            evicts=evicts,
+        )
 
     def commit(self, positions: IntArray, ids: IntArray, confidences: FloatArray) -> None:
         """Write tokens to masked positions, in any order."""
-        order = np.argsort(positions, kind="stable")
-        positions, ids, confidences = positions[order], ids[order], confidences[order]
         assert (self.tokens[positions] == self.mask_token_id).all()
         assert (ids != self.mask_token_id).all()
-        self.tokens[positions] = ids
-        self.commits.append(Commit(positions, ids, confidences))
+        order = positions.argsort(kind="stable")
+        self._apply(Commit(positions[order], ids[order], confidences[order]))
+
+    @property
+    def commits(self) -> list[Commit]:
+        """The commits among the changes."""
+        return [change for change in self.changes if isinstance(change, Commit)]
+
+    def remask(self, positions: IntArray) -> None:
+        """Put committed tokens back to the mask, in any order of their positions."""
+        self._assert_committed(positions)
+        positions = np.sort(positions)
+        self._apply(Remask(positions, self.tokens[positions]))
+
+    def edit(self, positions: IntArray, ids: IntArray, confidences: FloatArray) -> None:
+        """Write other tokens over committed ones, in any order."""
+        self._assert_committed(positions)
+        assert (ids != self.mask_token_id).all()
+        order = positions.argsort(kind="stable")
+        positions = positions[order]
+        self._apply(Edit(positions, ids[order], confidences[order], self.tokens[positions]))
+
+    def fill_end(self, position: int) -> None:
+        """Commit the end-of-text token to every masked position from `position` on."""
+        masks = self.masked(Block(position, self.stop))
+        if masks.size:
+            self.commit(masks, np.full(masks.size, self._end_ids[0]), np.ones(masks.size, dtype=np.float32))
+
+    def truncate(self, length: int) -> None:
+        """Cut the canvas off after `length` positions, which must leave some of those that are decoded."""
+        assert self.start < length <= len(self)
+        if length < len(self):
+            self.stop = min(self.stop, length)
+            self.generated_positions = self.generated_positions[:length]
+            self._windows = Windows(self.config, length)
+            self._apply(Truncation(length))
+
+    def predicting(self, block: Block, forward: Forward, committed: bool = False) -> IntArray:
+        """Return the forward's logit rows that predict masked positions of the block, by position.
+
+        With `committed` those of decoded positions that hold a token, too. A row counts where it is the position's own, or
+        with a logit shift the one before: a window's first may be neither.
+        """
+        positions = forward.predicts
+        counts = self.tokens[positions] == self.mask_token_id
+        if committed:
+            counts |= self.generated_positions[positions]
+        counts &= (positions >= block.start) & (positions < block.stop)
+        counts &= forward.position_ids[forward.logit_rows] == self._windows.predicting_positions(positions)
+        rows: IntArray = counts.nonzero()[0]
+        return rows[positions[rows].argsort(kind="stable")]
+
+    def _assert_committed(self, positions: IntArray) -> None:
+        assert self.generated_positions[positions].all(), "given tokens stay as they are"
+        assert (self.tokens[positions] != self.mask_token_id).all()
+
+    def _apply(self, change: Change) -> None:
+        self.tokens = change.applied_to(self.tokens, self.mask_token_id)
+        self.changes.append(change)
+        self._end_is_known = False
 
     @property
     def end_of_text(self) -> int | None:
         """Position of the first end-of-text token of the decoded region that has no mask before it, or None."""
+        if not self._end_is_known:
+            self._end, self._end_is_known = self._find_end(), True
+        return self._end
+
+    def _find_end(self) -> int | None:
         region = self.tokens[self.start : self.stop]
         ends = self._ends(region)
         if not ends.size or (region[: ends[0]] == self.mask_token_id).any():
@@ -168,23 +220,32 @@ class Canvas:
         return generated
 
     def _ends(self, region: IntArray) -> IntArray:
-        """Indices of the end-of-text tokens in a region. Asked in every step: `np.isin` takes ten times as long."""
+        """Return the indices of the end-of-text tokens in a region. After every commit: `np.isin` takes ten times as long."""
         ends: IntArray = (region[:, None] == self._end_ids).any(1).nonzero()[0]
         return ends
 
-    @cached_property
-    def _own_mask(self) -> BoolArray | None:
-        """`[L, L]`: what the model lets each position of a whole canvas see; None: everything."""
-        if self.config.attention != "block-causal":
-            return None
-        blocks = self._positions // self.config.attention_block
-        return blocks[:, None] >= blocks
 
-    def _rows(self, block: Block, first: int) -> IntArray:
-        """Rows, counted from position `first`, whose logits predict the block's positions."""
-        shift = int(self.config.logit_shift)
-        rows: IntArray = np.maximum(np.arange(block.start, block.stop) - shift - first, 0)
-        return rows
+def _weights(positions: IntArray, block: Block) -> FloatArray:
+    """Return `[Q]` float32: equal weights for the positions of the block, which add up to one, and zero for the others."""
+    inside = (positions >= block.start) & (positions < block.stop)
+    weights: FloatArray = np.where(inside, np.float32(1 / len(block)), np.float32(0)).astype(np.float32)
+    return weights
+
+
+def _checked(tokens: Sequence[int] | IntArray, config: ModelConfig) -> IntArray:
+    """Return the tokens as an array of their own; raises `DllmEdgeError` where they are none of this model's."""
+    if config.mask_token_id is None:
+        raise DllmEdgeError(f"a {config.family} model has no mask token, so it cannot be decoded by diffusion")
+    array = np.array(tokens)
+    if array.size and array.dtype.kind not in "iu":
+        raise DllmEdgeError("token ids must be whole numbers")
+    if array.ndim != 1 or not array.size:
+        raise DllmEdgeError("a canvas needs at least one token")
+    if array.min() < 0 or array.max() >= config.vocab_size:
+        outside = int(array[(array < 0) | (array >= config.vocab_size)][0])
+        raise DllmEdgeError(f"token id {outside} lies outside the vocabulary of {config.vocab_size}")
+    _check_length(int(array.size), config)
+    return array.astype(np.int64)
 
 
 def _check_length(length: int, config: ModelConfig) -> None:

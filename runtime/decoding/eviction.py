@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..arrays import FloatArray, IntArray
-from .canvas import Block
+from .window import Block
 
 
 def kept_count(length: int, block: int, retention: float) -> int:

@@ -1,23 +1,34 @@
-"""The record of a decode, step by step."""
+"""The record of a decode, forward by forward."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
-from .canvas import Commit
-from .step import StepKind, StepResult
+from .changes import Change, Commit, Edit, Remask, Truncation
+from .step import ForwardKind, StepResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a decision rested on: scores `[m]` of positions `[m]`, and the scores at which it would have been another."""
+
+    positions: IntArray
+    scores: FloatArray
+    gates: Sequence[float]
+
+
+@dataclass(frozen=True, eq=False)
 class StepTrace:
-    """One forward: what was sent, the best candidate of each position it predicts, what was committed."""
+    """One forward: what was sent, the best candidate of each position it predicts, what changed on the canvas, and why."""
 
     forward: int
-    kind: StepKind
+    kind: ForwardKind
+    model: str
     batch: int
     positions: IntArray
     input_ids: IntArray
@@ -26,16 +37,20 @@ class StepTrace:
     probabilities: FloatArray
     margins: FloatArray
     """Difference of the best two logits of each row; infinite where there is one candidate."""
-    commits: list[Commit]
+    changes: list[Change]
+    choices: list[Choice]
     engine_seconds: float
 
     @classmethod
-    def of(cls, forward: int, batch: int, result: StepResult, commits: list[Commit], seconds: float) -> StepTrace:
+    def of(
+        cls, forward: int, batch: int, result: StepResult, changes: list[Change], choices: list[Choice], seconds: float
+    ) -> StepTrace:
         step, logits = result.step, result.topk_logits
         second = logits[:, 1] if logits.shape[1] > 1 else np.full(logits.shape[0], -np.inf, dtype=np.float32)
         return cls(
             forward,
             step.kind,
+            step.model,
             batch,
             step.position_ids,
             step.input_ids,
@@ -43,23 +58,32 @@ class StepTrace:
             result.topk_ids[:, 0],
             np.exp(logits[:, 0] - result.logsumexp),
             logits[:, 0] - second,
-            commits,
+            changes,
+            choices,
             seconds,
         )
+
+    @property
+    def commits(self) -> list[Commit]:
+        return [change for change in self.changes if isinstance(change, Commit)]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "forward": self.forward,
             "kind": self.kind,
+            "model": self.model,
             "batch": self.batch,
             "positions": self.positions.tolist(),
             "input_ids": self.input_ids.tolist(),
             "predicts": self.predicts.tolist(),
             "best_ids": self.best_ids.tolist(),
             "probabilities": self.probabilities.tolist(),
-            "committed": [
-                {"positions": c.positions.tolist(), "ids": c.ids.tolist(), "confidences": c.confidences.tolist()}
-                for c in self.commits
-            ],
+            "committed": self._json_of(Commit),
+            "remasked": self._json_of(Remask),
+            "edited": self._json_of(Edit),
+            "truncated": self._json_of(Truncation),
             "engine_seconds": self.engine_seconds,
         }
+
+    def _json_of(self, kind: type) -> list[dict[str, Any]]:
+        return [change.to_json() for change in self.changes if isinstance(change, kind)]

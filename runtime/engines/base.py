@@ -11,7 +11,7 @@ from ..arrays import BoolArray, FloatArray, IntArray
 from .sizes import Sizes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepInputs:
     """Host buffers that an engine owns and the driver fills in place; shapes as in `graphs.contract`."""
 
@@ -23,7 +23,7 @@ class StepInputs:
     saliency_weights: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepOutputs:
     """Host buffers that an engine owns; valid until its next step of the same profile."""
 

@@ -80,7 +80,7 @@ class Evaluation:
         low, high = self.interval
         return {
             "system": self.system,
-            "settings": {name: getattr(self.settings, name) for name in find_system(self.system).settings},
+            "settings": self.settings.values_of(find_system(self.system).setting_names),
             "task": self.task,
             "samples": self.samples,
             "batch": self.batch,

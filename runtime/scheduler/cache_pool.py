@@ -1,38 +1,110 @@
-"""The caches of a run and who has which lane of them."""
+"""The caches of one engine, and who has which lane of them: they grow and shrink with the sequences under way."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from ..engines.base import Cache, Engine, Lanes
-from .request import Request, Sequence
+
+LARGEST_RATIO = 2
+"""A sequence takes a lane of fewer than so many times the slots that it needs; else it gets a cache of its own size."""
 
 
-class Pools:
-    """The caches of a run: one a system, with a lane for each sequence under way, all of the size its longest needs."""
+@dataclass(eq=False)
+class Lane:
+    """One sequence's slots: lane `index` of a cache. Both change when the cache grows, shrinks or closes a gap."""
 
-    def __init__(self, engine: Engine, requests: list[Request], max_batch: int) -> None:
-        self.widths: dict[str, int] = {}
-        self.free: dict[str, list[Lanes]] = {}
-        for name in {request.system.name for request in requests}:
-            mine = [request for request in requests if request.system.name == name]
-            capacity = max(request.system.capacity(request.canvas, request.settings) for request in mine)
-            self.widths[name] = max(len(request.canvas) for request in mine)
-            if capacity:
-                batch = min(max_batch, len(mine))
-                cache = engine.allocate(batch, capacity, bound=not mine[0].system.staged, read=True)
-                self.free[name] = [Lanes(cache, lane, 1) for lane in range(cache.batch)]
+    cache: Cache
+    index: int
+
+    @property
+    def lanes(self) -> Lanes:
+        return Lanes(self.cache, self.index, 1)
+
+
+@dataclass(eq=False)
+class _Shelf:
+    """A cache and the lanes of it that are in use: its first, but for gaps between `release` and `settle`."""
+
+    cache: Cache
+    bound: bool
+    lanes: list[Lane]
+
+    def fits(self, slots: int) -> bool:
+        return slots <= self.cache.capacity < LARGEST_RATIO * slots
+
+
+class CachePool:
+    """Lanes of caches on one engine, at most `max_batch` in one cache."""
+
+    def __init__(self, engine: Engine, max_batch: int) -> None:
+        self.engine, self.max_batch = engine, max_batch
+        self.shelves: list[_Shelf] = []
 
     @property
     def nbytes(self) -> int:
-        caches: list[Cache] = [lanes[0].cache for lanes in self.free.values()]
-        return sum(cache.nbytes for cache in caches)
+        return sum(shelf.cache.nbytes for shelf in self.shelves)
 
-    def admit(self, request: Request) -> Sequence:
-        name = request.system.name
-        lane = self.free[name].pop(0) if name in self.free else None
-        return Sequence(request, self.widths[name], lane, time.perf_counter())
+    def take(self, slots: int, bound: bool, expected: Collection[int] = ()) -> Lane:
+        """Return a lane of at least `slots` slots; `bound` says that refreshes write into it.
 
-    def release(self, sequence: Sequence) -> None:
-        if sequence.lane:
-            self.free[sequence.request.system.name].append(sequence.lane)
+        `expected` are the slots that other sequences will ask for soon: a new cache is made for them, too. Raises
+        `DllmEdgeError` where the engine has no such cache.
+        """
+        coming = [other for other in expected if other < LARGEST_RATIO * slots]
+        shelf = min(self._fitting(slots, bound), key=lambda one: one.cache.capacity, default=None)
+        if shelf is None:
+            count = min(self.max_batch, 1 + len(coming))
+            shelf = _Shelf(self.engine.allocate(count, max(slots, *coming, 0), bound=bound, read=True), bound, [])
+            self.shelves.append(shelf)
+        elif len(shelf.lanes) == shelf.cache.batch:
+            self._resize(shelf, min(self.max_batch, max(2 * len(shelf.lanes), len(shelf.lanes) + 1 + len(coming))))
+        lane = Lane(shelf.cache, len(shelf.lanes))
+        shelf.lanes.append(lane)
+        return lane
+
+    def release(self, lane: Lane) -> None:
+        """Give a lane back; `settle` then closes the gap that it leaves."""
+        for shelf in self.shelves:
+            if lane in shelf.lanes:
+                shelf.lanes.remove(lane)
+
+    def settle(self, expected: Collection[int] = ()) -> None:
+        """Close gaps, drop the caches that nobody has or is `expected` to want, and shrink half empty ones if nobody is."""
+        self.shelves = [shelf for shelf in self.shelves if shelf.lanes or any(map(shelf.fits, expected))]
+        for shelf in self.shelves:
+            self._close_gaps(shelf)
+            if not expected and 2 * len(shelf.lanes) <= shelf.cache.batch:
+                self._resize(shelf, len(shelf.lanes))
+
+    def _close_gaps(self, shelf: _Shelf) -> None:
+        """Move the last lanes to the places of those that are gone, so that steps over all have none."""
+        count = len(shelf.lanes)
+        gaps = set(range(count)) - {lane.index for lane in shelf.lanes}
+        for lane, gap in zip([lane for lane in shelf.lanes if lane.index >= count], sorted(gaps), strict=True):
+            self.engine.copy(lane.lanes, Lanes(shelf.cache, gap, 1))
+            lane.index = gap
+        shelf.lanes.sort(key=lambda lane: lane.index)
+
+    def _fitting(self, slots: int, bound: bool) -> list[_Shelf]:
+        """Return the caches that have a lane for `slots` slots, or can have one."""
+        exact = self.engine.sizes.cache(1, slots, bound, True)[1]
+        return [
+            shelf
+            for shelf in self.shelves
+            if shelf.bound == bound
+            and (shelf.fits(slots) or shelf.cache.capacity == exact)
+            and len(shelf.lanes) < self.max_batch
+        ]
+
+    def _resize(self, shelf: _Shelf, count: int) -> None:
+        """Move the lanes of a cache to another of `count` lanes, or of as many as the engine has for them."""
+        capacity, used = shelf.cache.capacity, len(shelf.lanes)
+        if self.engine.sizes.cache(count, capacity, shelf.bound, True)[0] == shelf.cache.batch:
+            return
+        cache = self.engine.allocate(count, capacity, bound=shelf.bound, read=True)
+        self.engine.copy(Lanes(shelf.cache, 0, used), Lanes(cache, 0, used))
+        shelf.cache = cache
+        for lane in shelf.lanes:
+            lane.cache = cache

@@ -1,26 +1,28 @@
-"""What a decode will ask of an engine, found before it is asked: the driver run on an engine that computes nothing."""
+"""What a decode will ask of an engine, found before it is asked: the scheduler run on an engine that computes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ...graphs import contract
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
+from ..decoding.step import MAIN
 from ..engines.base import Engine, Lanes, StepOutputs
-from ..engines.host import HostCache, HostCaches
+from ..engines.host import HostCaches
 from ..engines.profiles import Workload
-from ..engines.sizes import ExactSizes, Sizes, slot_step
-from ..systems import find_system
+from ..engines.sizes import AnySizes, ExactSizes, Sizes, slot_step
 from ..systems.base import System
+from .groups import LARGEST_REFRESH
 from .request import Request
 from .scheduler import Scheduler
 
@@ -28,30 +30,79 @@ Use = tuple[System, Settings]
 """A system and the settings that it will decode with."""
 
 UNSURE = 100.0
-"""A log-partition so high that no rule commits more than it must: every step that there can be is seen."""
-
+"""A log-partition, and an entropy, so high that no rule commits more than it must: every step that there can be is seen."""
 
 _REHEARSED: WeakKeyDictionary[Sizes, set[object]] = WeakKeyDictionary()
 
 
-def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable[int], batch: int = 1) -> Workload:
-    """The sizes of all steps and cache operations of decodes of up to `contexts` tokens, prompt and generation together.
+@dataclass(frozen=True)
+class RehearsedForward:
+    """One forward: its sizes, and whether its rows fill a cache or an evicting refresh's buffer."""
 
-    Shorter ones are padded to the next. Steps are alone and, where `batch` is more than 1, `batch` at a time; refreshes
-    are always alone. Raises `DllmEdgeError` for a context that has no room for a prompt.
+    profile: Profile
+    fills: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What one decode asks of one engine: its forwards in order, its cache operations, and what its caches hold.
+
+    `saliency` are the capacities of the caches that are scored, `select` those that slots move from and to. `steady_slots`
+    are those of the sequence's cache, `peak_slots` with the buffer of an evicting refresh beside it.
+    """
+
+    forwards: list[RehearsedForward]
+    saliency: set[int]
+    select: set[tuple[int, int]]
+    steady_slots: int
+    peak_slots: int
+
+
+def rehearse(
+    config: ModelConfig, use: Use, context: int, sizes: Sizes | None = None, guide: ModelConfig | None = None
+) -> Rehearsal:
+    """Decode a canvas of `context` tokens, prompt and generation together, on an engine that computes nothing.
+
+    `sizes` are those that an engine would run (None: exactly those that are wanted); `guide` is the model beside the
+    decoded one, if the system asks for one. Raises `DllmEdgeError` for a context that has no room for a prompt, and for
+    what `sizes` refuses.
+    """
+    system, settings = use
+    _check_context(config, settings, context)
+    engine = _RehearsalEngine(config, sizes or AnySizes())
+    engines: dict[str, Engine] = {MAIN: engine}
+    if guide is not None:
+        engines["guide"] = _RehearsalEngine(guide, AnySizes())
+    canvas = Canvas.from_prompt(engine.answer[:1] * (context - settings.gen_length), settings.gen_length, config)
+    scheduler = Scheduler(engines)
+    for _ in scheduler.run([Request(canvas, system, settings.replace(early_stop=False))]):
+        pass
+    slot = contract.cache_bytes(engine.config, engine.cache_dtype, 1)
+    return Rehearsal(
+        engine.forwards,
+        engine.scored,
+        engine.moved,
+        scheduler.steady_cache_bytes // slot,
+        scheduler.peak_cache_bytes // slot,
+    )
+
+
+def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable[int], batch: int = 1) -> Workload:
+    """Return the sizes of all forwards and cache operations of decodes of up to `contexts` tokens.
+
+    Shorter ones are padded to the next. Forwards are alone and, where `batch` is more than 1, `batch` at a time. Raises
+    `DllmEdgeError` as `rehearse` does.
     """
     profiles: set[Profile] = set()
     saliency: set[int] = set()
     select: set[tuple[int, int]] = set()
-    for (system, settings), context in product(list(uses), sorted(set(contexts))):
-        engine = _DryEngine(config, ExactSizes(slot_step(config)))
-        _decode(engine, system, settings, context)
-        for profile, bound in engine.steps:
-            sizes = {1} if bound else {1, batch}
-            profiles |= {replace(profile, batch=size) for size in sizes}
-        saliency |= engine.scored
-        select |= engine.moved
-    # A lane may be filled from the staging buffer of any context.
+    for use, context in product(list(uses), sorted(set(contexts))):
+        rehearsal = rehearse(config, use, context, ExactSizes(slot_step(config)))
+        for forward in rehearsal.forwards:
+            profiles |= {replace(forward.profile, batch=size) for size in _batches(forward, batch)}
+        saliency |= rehearsal.saliency
+        select |= rehearsal.select
+    # A lane may be filled from the buffer of any context.
     moves = product({source for source, _ in select}, {target for _, target in select})
     return Workload(
         tuple(sorted(profiles, key=lambda profile: (profile.capacity, profile.queries, profile.batch, profile.rows))),
@@ -60,18 +111,23 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
     )
 
 
-def rehearse(engine: Engine, requests: Iterable[Request]) -> None:
+def _batches(forward: RehearsedForward, batch: int) -> set[int]:
+    """Return the batches in which a forward runs: refreshes share one only while they are small."""
+    together = not forward.fills or batch * forward.profile.queries <= LARGEST_REFRESH
+    return {1, batch} if together else {1}
+
+
+def check_served(engine: Engine, requests: Iterable[Request]) -> None:
     """Raise `DllmEdgeError` where a request will want what `engine` was not built for; of an engine that takes all, nothing."""
     done = _REHEARSED.setdefault(engine.sizes, set())
-    for system, settings, length in {(one.system.name, one.settings, len(one.canvas)) for one in requests}:
+    for system, settings, length in {(one.system, one.settings, len(one.canvas)) for one in requests}:
         context = engine.sizes.context(max(length, settings.gen_length + 1))
-        if context is not None and (system, settings, context) not in done:
-            _decode(_DryEngine(engine.config, engine.sizes), find_system(system), settings, context)
-            done.add((system, settings, context))
+        if context is not None and (system.name, settings, context) not in done:
+            rehearse(engine.config, (system, settings), context, engine.sizes)
+            done.add((system.name, settings, context))
 
 
-def _decode(engine: _DryEngine, system: System, settings: Settings, context: int) -> None:
-    config = engine.config
+def _check_context(config: ModelConfig, settings: Settings, context: int) -> None:
     if context > config.max_positions:
         raise DllmEdgeError(
             f"context {context} is more than the {config.max_positions} positions of this model: lower --context to that"
@@ -80,12 +136,9 @@ def _decode(engine: _DryEngine, system: System, settings: Settings, context: int
         raise DllmEdgeError(
             f"context {context} has no room for a prompt beside gen_length={settings.gen_length}: use a larger context"
         )
-    canvas = Canvas.from_prompt(engine.answer[:1] * (context - settings.gen_length), settings.gen_length, config)
-    for _ in Scheduler(engine).run([Request(canvas, system, replace(settings, early_stop=False))]):
-        pass
 
 
-class _DryEngine(HostCaches):
+class _RehearsalEngine(HostCaches):
     """Notes what it is asked for at the sizes that an engine would run. Its caches have one layer of one head."""
 
     name = "none"
@@ -93,22 +146,17 @@ class _DryEngine(HostCaches):
     def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
         super().__init__(replace(config, layers=1, heads=1, kv_heads=1, head_dim=2), "float32", 2)
         self.sizes = sizes
-        self.steps: set[tuple[Profile, bool]] = set()
+        self.forwards: list[RehearsedForward] = []
         self.scored: set[int] = set()
         self.moved: set[tuple[int, int]] = set()
         self.answer = [token for token in range(config.vocab_size) if token != config.mask_token_id][:2]
 
-    def profile(self, wanted: Profile) -> Profile:
-        return self.sizes.profile(wanted)
-
-    def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
-        return super().allocate(batch, capacity, bound, read)
-
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
-        self.steps.add((profile, bind is not None))
+        self.forwards.append(RehearsedForward(profile, bind is not None))
         outputs = self.workspace(profile).outputs
         outputs.topk_ids[:] = self.answer
         outputs.logsumexp[:] = UNSURE
+        outputs.entropy[:] = UNSURE
         return outputs
 
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:

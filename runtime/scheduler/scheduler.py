@@ -1,175 +1,207 @@
-"""The driver: runs the coroutines of decoding systems on an engine; batches, events, traces, cancelling and limits live here.
+"""The scheduler: runs the coroutines of decoding systems on engines; batches, events, traces, cancelling and limits live here.
 
-In each tick every sequence that wants a refresh gets it, one by one at batch 1, straight into its own lane of the cache;
-then one batched step runs over all sequences that want the same sizes, the largest group first, none starved.
+Requests join and leave between its steps. In each, every sequence that wants a refresh gets it, neighbours of equal width
+together, straight into their lanes of the cache; then one batched step runs over all sequences that want the same sizes,
+the largest group first, none starved.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Mapping
 
-from ...graphs.contract import Profile
+import numpy as np
+
 from ...graphs.errors import DllmEdgeError
-from ..decoding.step import Answer, CacheOperation, Saliency, Select, Step, Store
+from ..arrays import FloatArray
+from ..decoding.step import MAIN, Refresh, Reserve, Saliency, Select, Step, StepResult, Store
 from ..decoding.trace import StepTrace
 from ..engines.base import Engine, Lanes, StepOutputs
 from .batch import fill, fill_padding, result_of
-from .cache_pool import Pools
-from .request import Committed, Finished, Request, Sequence
-
-Group = tuple[list[Sequence], Profile]
-"""Sequences that share a step, and the sizes of one of them."""
-
-PATIENCE = 4
-"""Ticks after which the group that has waited longest goes before larger ones."""
+from .cache_pool import CachePool
+from .groups import Group, engine_of, next_step, wanted_refreshes
+from .request import Changed, Finished, Request, SchedulerEvent
+from .sequence import Sequence
 
 
 class Scheduler:
-    """Runs requests on one engine, at most `max_batch` at a time."""
+    """Decodes requests on engines, at most `max_batch` at a time. `engine` is that of the model `main`, or all by model."""
 
-    def __init__(self, engine: Engine, max_batch: int = 8) -> None:
+    def __init__(self, engine: Engine | Mapping[str, Engine], max_batch: int = 8) -> None:
         if max_batch < 1:
             raise DllmEdgeError(f"max_batch={max_batch}: must be at least 1")
-        self.engine, self.max_batch = engine, max_batch
+        self.engines = dict(engine) if isinstance(engine, Mapping) else {MAIN: engine}
+        self.max_batch = max_batch
+        self.pools = {model: CachePool(one, max_batch) for model, one in self.engines.items()}
+        self.waiting: deque[Sequence] = deque()
+        self.active: list[Sequence] = []
         self.steady_cache_bytes = self.peak_cache_bytes = 0
+        """The most bytes that caches took between refreshes, and at any time."""
 
-    def run(self, requests: Iterable[Request]) -> Generator[Committed | Finished, None, None]:
+    @property
+    def is_finished(self) -> bool:
+        """Whether no request is waiting or under way."""
+        return not self.waiting and not self.active
+
+    def add(self, request: Request) -> None:
+        """Let a request join at the next step in which fewer than `max_batch` are under way."""
+        self.waiting.append(Sequence(request))
+
+    def run(self, requests: Iterable[Request]) -> Generator[SchedulerEvent, None, None]:
         """Decode all requests; events come as they happen. Closing the iterator abandons what is under way."""
-        waiting = deque(requests)
-        pools = Pools(self.engine, list(waiting), self.max_batch)
-        self.steady_cache_bytes = self.peak_cache_bytes = pools.nbytes
-        active: list[Sequence] = []
         try:
-            while waiting or active:
-                while waiting and len(active) < self.max_batch:
-                    active.append(pools.admit(waiting.popleft()))
-                for sequence in active:
-                    yield from self._refresh(sequence)
-                if groups := self._groups(active):
-                    yield from self._run(*_most_urgent(groups, active))
-                for sequence in [sequence for sequence in active if sequence.over]:
-                    active.remove(sequence)
-                    pools.release(sequence)
-                    yield self._finish(sequence)
+            for request in requests:
+                self.add(request)
+            while not self.is_finished:
+                yield from self.step()
         finally:
-            for sequence in active:
-                sequence.coroutine.close()
+            self.close()
 
-    def _refresh(self, sequence: Sequence) -> Iterator[Committed]:
-        """Run the pending refresh, if that is what the sequence wants, and the cache operations that follow."""
-        step = sequence.pending
-        if not isinstance(step, Step) or step.kind != "refresh" or sequence.over:
-            return
-        if step.staging:
-            cache = self.engine.allocate(1, sequence.width, bound=True, read=False)
-            sequence.staging = Lanes(cache, 0, 1)
-            self.peak_cache_bytes = max(self.peak_cache_bytes, self.steady_cache_bytes + cache.nbytes)
-        bind = sequence.staging or sequence.lane
-        assert bind is not None
-        # Rows beyond the canvas fill slots that nobody sees.
-        yield from self._run([sequence], replace(self._sizes(sequence), queries=bind.cache.capacity), bind)
-        sequence.staging = None
+    def close(self) -> None:
+        """Abandon what is waiting and under way; other requests may be added then."""
+        for sequence in (*self.waiting, *self.active):
+            sequence.coroutine.close()
+        self._release(self.active)
+        self.waiting.clear()
+        self.active.clear()
 
-    def _groups(self, active: list[Sequence]) -> list[Group]:
-        """The sequences that could share a step: neighbours in one cache, or any without a cache; and the sizes of one."""
-        groups: dict[tuple[Profile, int, bool], list[Sequence]] = {}
-        for sequence in active:
-            step = sequence.pending
-            if isinstance(step, Step) and step.kind != "refresh" and not sequence.over:
-                sizes = self._sizes(sequence)
-                place = id(sequence.lane.cache) if sizes.capacity and sequence.lane else 0
-                groups.setdefault((sizes, place, step.keep_rows), []).append(sequence)
-        return [(group, sizes) for (sizes, _, _), group in groups.items()]
+    def step(self) -> list[SchedulerEvent]:
+        """Admit who waits, run the refreshes that are wanted and one batched step, and return what happened."""
+        self._admit()
+        events: list[SchedulerEvent] = []
+        for group in wanted_refreshes(self.engines, self.active):
+            events += self._run(group)
+        group_of_step = next_step(self.engines, self.active)
+        if group_of_step is not None:
+            events += self._run(group_of_step)
+        return events + self._finish()
 
-    def _sizes(self, sequence: Sequence) -> Profile:
-        """The sizes at which the engine runs the pending step, but an empty cache stays empty."""
-        wanted = sequence.profile()
-        sizes = self.engine.profile(wanted)
-        return sizes if sizes.capacity == wanted.capacity else replace(sizes, capacity=wanted.capacity)
+    def _admit(self) -> None:
+        while self.waiting and len(self.active) < self.max_batch:
+            sequence = self.waiting.popleft()
+            sequence.started = time.perf_counter()
+            self.active.append(sequence)
+            self._operate(sequence, 0)
 
-    def _run(self, group: list[Sequence], sizes: Profile, bind: Lanes | None = None) -> Iterator[Committed]:
-        """One forward for the group, their answers, and the cache operations that they then ask for."""
-        cached = group[0].lane.cache if sizes.capacity and group[0].lane else None
-        lanes = [sequence.lane.first for sequence in group if sequence.lane] if cached else list(range(len(group)))
-        count = max(lanes) - min(lanes) + 1
-        profile = self.engine.profile(sizes if count == sizes.batch else replace(sizes, batch=count))
-        # An engine may run more lanes than are wanted, and all of them must be there.
-        first = min(min(lanes), cached.batch - profile.batch) if cached else 0
-        cache = Lanes(cached, first, profile.batch) if cached else None
-        inputs = self.engine.inputs(profile)
-        places = [lane - first for lane in lanes]
-        for row in set(range(profile.batch)) - set(places):
-            fill_padding(inputs, row, profile)
-        for sequence, row in zip(group, places, strict=True):
-            assert isinstance(sequence.pending, Step)
-            fill(inputs, row, sequence.pending, profile)
+    def _finish(self) -> list[Finished]:
+        """End the sequences that are over, and give their lanes back."""
+        over = [sequence for sequence in self.active if sequence.over]
+        if over:
+            self.active = [sequence for sequence in self.active if not sequence.over]
+            self._release(over)
+        return [sequence.finish() for sequence in over]
+
+    def _release(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            for model, lane in sequence.lanes.items():
+                self.pools[model].release(lane)
+            sequence.lanes.clear()
+        for model, pool in self.pools.items():
+            pool.settle([slots for other in self.waiting if (slots := other.reserved(model))])
+
+    def _run(self, group: Group) -> list[Changed]:
+        """Run one forward for the group, answer its sequences, and do the cache operations that they then ask for."""
+        engine = self.engines[group.model]
+        inputs, bind = engine.inputs(group.profile), self._evicting(group) if group.evicts else group.bind
+        if len(group.rows) < group.profile.batch:
+            for row in set(range(group.profile.batch)).difference(group.rows):
+                fill_padding(inputs, row, group.profile)
+        for sequence, row in zip(group.sequences, group.rows, strict=True):
+            fill(inputs, row, _forward(sequence), group.profile)
         started = time.perf_counter()
-        keep_rows = any(isinstance(s.pending, Step) and s.pending.keep_rows for s in group)
-        outputs = self.engine.run(profile, cache, bind, keep_rows)
-        seconds = (time.perf_counter() - started) / len(group)
-        # All before the first event: whoever takes it may run the engine, whose buffers hold the others' answers.
-        answers = zip(group, places, strict=True)
-        yield from [event for each, row in answers for event in self._receive(each, outputs, row, seconds, len(group))]
+        outputs = engine.run(group.profile, group.cache, bind, group.keep_rows)
+        seconds = (time.perf_counter() - started) / len(group.sequences)
+        # All before the first event is seen: whoever takes it may run the engine, whose buffers hold the others' answers.
+        pairs = zip(group.sequences, group.rows, strict=True)
+        return [event for sequence, row in pairs for event in self._receive(group, sequence, outputs, row, seconds)]
 
-    def _receive(self, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float, batch: int) -> list[Committed]:
-        step, canvas = sequence.pending, sequence.request.canvas
-        assert isinstance(step, Step)
-        result = result_of(step, outputs, row)
+    def _evicting(self, group: Group) -> Lanes:
+        """Return a buffer for the one sequence of the group, which lives until its cache operations are over."""
+        cache = self.engines[group.model].allocate(1, group.profile.queries, bound=True, read=False)
+        group.sequences[0].evicting = Lanes(cache, 0, 1)
+        self._count_caches(cache.nbytes)
+        return group.sequences[0].evicting
+
+    def _receive(self, group: Group, sequence: Sequence, outputs: StepOutputs, row: int, seconds: float) -> list[Changed]:
+        """Answer one sequence, and return what it then changed on its canvas."""
+        forward, canvas = _forward(sequence), sequence.request.canvas
+        result = result_of(forward, outputs, row)
         sequence.forwards += 1
-        sequence.refresh_forwards += step.kind == "refresh"
         sequence.engine_seconds += seconds
-        if step.saliency_weights is not None:
+        if forward.saliency_weights is not None:
             sequence.saliency_queries = outputs.saliency_queries[row].copy()
-        before = len(canvas.commits)
+        if isinstance(forward, Refresh):
+            self._refreshed(group, sequence, forward, row)
+        before = len(canvas.changes)
         sequence.answer(result)
-        while isinstance(sequence.pending, CacheOperation):
+        self._operate(sequence, row)
+        sequence.evicting = None
+        changes = canvas.changes[before:]
+        self._trace(group, sequence, result, before, seconds)
+        return [Changed(sequence.request, sequence.forwards, change) for change in changes]
+
+    def _refreshed(self, group: Group, sequence: Sequence, refresh: Refresh, row: int) -> None:
+        """Count a refresh, and copy its rows to the cache where they were not written there."""
+        sequence.refresh_forwards += 1
+        if group.bind is None and not group.evicts:
+            slots = np.arange(refresh.input_ids.size)
+            self.engines[group.model].store(sequence.lanes[group.model].lanes, slots, row, slots)
+
+    def _trace(self, group: Group, sequence: Sequence, result: StepResult, before: int, seconds: float) -> None:
+        choices = sequence.unmasking.take_choices()
+        if sequence.request.trace:
+            changes = sequence.request.canvas.changes[before:]
+            batch = len(group.sequences)
+            sequence.trace.append(StepTrace.of(sequence.forwards, batch, result, changes, choices, seconds))
+
+    def _operate(self, sequence: Sequence, row: int) -> None:
+        """Do the cache operations that a sequence asks for, up to the next forward; `row` was its own in the last one."""
+        while (operation := sequence.operation) is not None:
+            engine = engine_of(self.engines, operation.model)
+            if isinstance(operation, Reserve):
+                self._reserve(engine, sequence, operation)
+                sequence.answer(None)
+                continue
             started = time.perf_counter()
-            answer = self._operate(sequence, sequence.pending, row)
+            answer = self._answer(engine, sequence, operation, row)
             sequence.engine_seconds += time.perf_counter() - started
             sequence.answer(answer)
-        commits = canvas.commits[before:]
-        if sequence.request.trace:
-            sequence.trace.append(StepTrace.of(sequence.forwards, batch, result, commits, seconds))
-        return [Committed(sequence.request, sequence.forwards, commit) for commit in commits]
 
-    def _operate(self, sequence: Sequence, operation: CacheOperation, row: int) -> Answer:
-        lane = sequence.lane
-        assert lane is not None
+    def _answer(self, engine: Engine, sequence: Sequence, operation: Saliency | Select | Store, row: int) -> FloatArray | None:
+        lanes = sequence.lanes[operation.model].lanes
         if isinstance(operation, Saliency):
             assert sequence.saliency_queries is not None
-            return self.engine.saliency(sequence.staging or lane, sequence.saliency_queries)
+            return engine.saliency(sequence.evicting or lanes, sequence.saliency_queries)
         if isinstance(operation, Select):
-            assert sequence.staging is not None
-            self.engine.select(sequence.staging, operation.keep, lane)
-        elif isinstance(operation, Store):
-            self.engine.store(lane, operation.slots, row, operation.rows)
+            assert sequence.evicting is not None
+            engine.select(sequence.evicting, operation.keep, lanes)
+        else:
+            engine.store(lanes, operation.slots, row, operation.rows)
         return None
 
-    def _finish(self, sequence: Sequence) -> Finished:
-        sequence.coroutine.close()
-        return Finished(
-            sequence.request,
-            sequence.reason,
-            sequence.forwards,
-            sequence.refresh_forwards,
-            time.perf_counter() - sequence.started,
-            sequence.engine_seconds,
-            sequence.trace,
-        )
+    def _reserve(self, engine: Engine, sequence: Sequence, operation: Reserve) -> None:
+        """Give the sequence a lane of the slots that it asks for; what is in the smaller one that it had moves along."""
+        pool, old = self.pools[operation.model], sequence.lanes.get(operation.model)
+        if old is not None and old.cache.capacity >= operation.slots:
+            return
+        expected = [count for other in self.waiting if (count := other.reserved(operation.model, operation.bound))]
+        lane = pool.take(operation.slots, operation.bound, expected)
+        if old is not None:
+            slots = np.arange(old.cache.capacity)
+            engine.select(old.lanes, np.broadcast_to(slots, (engine.config.layers, slots.size)), lane.lanes)
+            pool.release(old)
+            pool.settle(expected)
+        sequence.lanes[operation.model] = lane
+        self._count_caches()
+
+    def _count_caches(self, more: int = 0) -> None:
+        """Note what the caches take now, with `more` bytes beside them for a moment."""
+        nbytes = sum(pool.nbytes for pool in self.pools.values())
+        self.steady_cache_bytes = max(self.steady_cache_bytes, nbytes)
+        self.peak_cache_bytes = max(self.peak_cache_bytes, nbytes + more)
 
 
-def _most_urgent(groups: list[Group], active: list[Sequence]) -> Group:
-    """The group whose turn it is; all others have waited for it."""
-    chosen = max(groups, key=lambda group: _urgency(group[0]))
-    for sequence in active:
-        sequence.waited = 0 if sequence in chosen[0] else sequence.waited + 1
-    return chosen
-
-
-def _urgency(group: list[Sequence]) -> tuple[int, int]:
-    """What a group is chosen by: how long it has waited, once that is too long; then its size."""
-    waited = max(sequence.waited for sequence in group)
-    return (waited if waited >= PATIENCE else 0, len(group))
+def _forward(sequence: Sequence) -> Step | Refresh:
+    assert isinstance(sequence.pending, Step | Refresh)
+    return sequence.pending

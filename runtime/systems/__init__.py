@@ -1,18 +1,17 @@
-"""The decoding systems, by name."""
+"""The decoding systems, by name. One file a paper.
+
+A system is found by being in this folder: importing the package imports every file of it, and a system registers itself.
+"""
 
 from __future__ import annotations
 
-from ...graphs.errors import DllmEdgeError
-from .base import System
-from .fast_dllm import DUAL, PREFIX
-from .sparse_dllm import SPARSE
-from .vanilla import VANILLA
+from importlib import import_module
+from pkgutil import iter_modules
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (VANILLA, PREFIX, DUAL, SPARSE)}
+from .. import unmasking as _rules  # noqa: F401 - so that every rule's settings are known
+from .base import SYSTEMS, find_system
 
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
-def find_system(name: str) -> System:
-    """The system of that name; an unknown one is an error that lists the known."""
-    if name not in SYSTEMS:
-        raise DllmEdgeError(f"unknown system '{name}': choose one of {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+__all__ = ["SYSTEMS", "find_system"]

@@ -1,52 +1,68 @@
-"""What a decoding system is to the driver: a coroutine over one canvas, and what it needs to be told and given."""
+"""What a decoding system is: a coroutine over one canvas, and what it needs to be told; and the registry of all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...graphs.config import AttentionPattern
+from ...graphs.errors import DllmEdgeError
 from ..decoding.canvas import Canvas
-from ..decoding.settings import Settings
-from ..decoding.step import Answer, CacheOperation, Step
-from ..unmasking.unmasker import Unmasker
+from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
+from ..decoding.step import CacheOperation, Forward
+from ..unmasking.proposals import CONFIDENCE
+from ..unmasking.rule import RULES, UNMASK
+from ..unmasking.unmasking import Unmasking
 
-Decoding = Generator[Step | CacheOperation, Any, None]
-"""Yields steps and cache operations; is sent an `Answer` for each; returns when nothing is left to decode."""
+Decoding = Generator[Forward | CacheOperation, Any, None]
+"""Yields forwards and cache operations; is sent an `Answer` for each; returns when nothing is left to decode."""
 
-RULE_SETTINGS = (
-    "gen_length",
-    "block_length",
-    "steps",
-    "unmask",
-    "confidence",
-    "threshold",
-    "factor",
-    "reference_compat",
-    "temperature",
-    "early_stop",
-    "max_steps",
-)
-"""Settings that every system with blocks and unmasking rules has."""
+Decode = Callable[[Canvas, Settings, Unmasking], Decoding]
+"""Begins the decoding of one canvas, whose changes go through the unmasking."""
 
-__all__ = ["RULE_SETTINGS", "Answer", "Decoding", "System"]
+SHARED = (GEN_LENGTH, BLOCK_LENGTH, UNMASK, CONFIDENCE, TEMPERATURE, EARLY_STOP, MAX_STEPS)
+"""Settings that every system with blocks and unmasking rules has, beside those of its rules."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
-    """A published way to decode. `capacity` says how many slots of its own cache a sequence keeps between refreshes.
+    """A published way to decode. `attention` names the patterns of the models that it is for.
 
-    `attention` names the patterns of the models that it is for. `staged`: its refreshes go to a buffer of their own, from
-    which slots are selected into the cache.
+    `since` is the month of its paper, as `2025-05`: systems are listed in this order. `settings` are its own, beside the
+    shared ones and those of its `rules` (None: every rule). `defaults` are settings that it begins with.
     """
 
     name: str
     summary: str
     source: str
-    decode: Callable[[Canvas, Settings, Unmasker], Decoding]
-    capacity: Callable[[Canvas, Settings], int]
-    settings: tuple[str, ...]
+    since: str
+    decode: Decode
     attention: tuple[AttentionPattern, ...]
-    defaults: Mapping[str, Any]
-    staged: bool = False
+    settings: tuple[Setting, ...] = ()
+    rules: tuple[str, ...] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        """The names of all settings that the system reads, each once."""
+        rules = RULES.values() if self.rules is None else [RULES[name] for name in self.rules]
+        own = (setting for rule in rules for setting in rule.settings)
+        return tuple(dict.fromkeys(setting.name for setting in (*SHARED, *own, *self.settings)))
+
+
+SYSTEMS: dict[str, System] = {}
+
+
+def register(*systems: System) -> None:
+    """Make systems known by their names, in the order of their papers."""
+    known = {system.name: system for system in (*SYSTEMS.values(), *systems)}
+    SYSTEMS.clear()
+    SYSTEMS.update(sorted(known.items(), key=lambda item: item[1].since))
+
+
+def find_system(name: str) -> System:
+    """Return the system of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
+    if name not in SYSTEMS:
+        raise DllmEdgeError(f"unknown system '{name}': choose one of {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]

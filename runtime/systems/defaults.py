@@ -12,12 +12,12 @@ from . import SYSTEMS, find_system
 
 
 def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Settings:
-    """The bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
+    """Return the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
     chosen, attention = find_system(system), bundle.config.attention
     if bundle.config.diffusion and attention not in chosen.attention:
         fitting = ", ".join(name for name, other in SYSTEMS.items() if attention in other.attention)
         raise DllmEdgeError(f"{system} is not for models with {attention} attention: use {fitting}")
-    tuned = bundle.decoding
+    tuned, known = bundle.decoding, chosen.setting_names
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
-    given = {name: value for name, value in defaults.items() if name in chosen.settings and name not in changes}
-    return with_settings(Settings(), {**given, **changes}, chosen.settings, system)
+    kept = {name: value for name, value in defaults.items() if name in known and name not in changes}
+    return with_settings(Settings(), {**kept, **changes}, known, system)

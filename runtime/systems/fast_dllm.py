@@ -14,53 +14,56 @@ from __future__ import annotations
 from itertools import count
 
 from ..arrays import BoolArray
-from ..decoding.canvas import Block, Canvas
-from ..decoding.settings import Settings
-from ..unmasking.unmasker import Unmasker
-from .base import RULE_SETTINGS, Decoding, System
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Setting, Settings, declare
+from ..decoding.step import Reserve
+from ..decoding.window import Block
+from ..unmasking.unmasking import BlockUnmasking, Unmasking
+from .base import Decode, Decoding, System, register
+
+REFRESH = declare(
+    Setting("refresh", 0, "Steps after which the cache is refreshed within a block (0: at its start alone).", least=0)
+)
 
 
-def decode_prefix(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-    for block in canvas.blocks(settings.block):
-        window = Block(block.start, len(canvas))
-        yield from _decode_block(canvas, settings, unmasker, block, window, canvas.before(block))
-        if unmasker.stopped:
-            return
+def decode_prefix(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+    yield Reserve(len(canvas))
+    for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):
+        yield from _decode_block(canvas, settings, block, rule, Block(block.start, len(canvas)), canvas.before(block))
 
 
-def decode_dual(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-    for block in canvas.blocks(settings.block):
-        yield from _decode_block(canvas, settings, unmasker, block, block, canvas.outside(block))
-        if unmasker.stopped:
-            return
+def decode_dual(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+    yield Reserve(len(canvas))
+    for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):
+        yield from _decode_block(canvas, settings, block, rule, block, canvas.outside(block))
 
 
 def _decode_block(
-    canvas: Canvas, settings: Settings, unmasker: Unmasker, block: Block, window: Block, visible: BoolArray
+    canvas: Canvas, settings: Settings, block: Block, rule: BlockUnmasking, window: Block, visible: BoolArray
 ) -> Decoding:
-    unmasker.begin(block, first_alone=canvas.config.logit_shift)
     for step in count():
-        if not unmasker.pending:
+        if not rule.pending:
             return
         if step == 0 or (settings.refresh and step % settings.refresh == 0):
-            result = yield canvas.full_step(block, keep=True)
+            rule.commit((yield canvas.refresh(predict=block)))
         else:
-            result = yield canvas.window_step(block, window, visible)
-        unmasker.commit(result)
+            rule.commit((yield canvas.step(window, predict=block, visible=visible)))
 
 
-def _system(name: str, summary: str, decode: object) -> System:
+def _system(name: str, summary: str, decode: Decode) -> System:
     return System(
         name=name,
         summary=summary,
         source="Fast-dLLM (Wu et al. 2025)",
-        decode=decode,  # type: ignore[arg-type]
-        capacity=lambda canvas, settings: len(canvas),
-        settings=(*RULE_SETTINGS, "refresh"),
+        since="2025-05",
+        decode=decode,
         attention=("bidirectional",),
+        settings=(REFRESH,),
         defaults={"unmask": "threshold"},
     )
 
 
-PREFIX = _system("fast-dllm-prefix", "cached prefix; sends the block and the suffix", decode_prefix)
-DUAL = _system("fast-dllm-dual", "cached prefix and suffix; sends the block alone", decode_dual)
+register(
+    _system("fast-dllm-prefix", "cached prefix; sends the block and the suffix", decode_prefix),
+    _system("fast-dllm-dual", "cached prefix and suffix; sends the block alone", decode_dual),
+)

@@ -13,49 +13,56 @@ from itertools import count
 
 import numpy as np
 
+from ...graphs.errors import DllmEdgeError
 from ..decoding.canvas import Canvas
 from ..decoding.eviction import kept_count, kept_slots
-from ..decoding.settings import Settings
-from ..decoding.step import Saliency, Select
-from ..unmasking.unmasker import Unmasker
-from .base import RULE_SETTINGS, Decoding, System
+from ..decoding.settings import Setting, Settings, declare
+from ..decoding.step import Reserve, Saliency, Select
+from ..unmasking.unmasking import Unmasking
+from .base import Decoding, System, register
 
 
-def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-    for block in canvas.blocks(settings.block):
-        unmasker.begin(block, first_alone=canvas.config.logit_shift)
-        kept = np.zeros(0, dtype=np.bool_)
+def _check_kernel(kernel: int) -> None:
+    if kernel % 2 == 0:
+        raise DllmEdgeError(f"kernel={kernel}: must be odd, or scores would shift by half a slot")
+
+
+RETENTION = declare(Setting("retention", 0.5, "Share of the slots outside the block that eviction keeps.", least=0.0, most=1.0))
+KERNEL = declare(
+    Setting("kernel", 3, "Width of the maximum that smooths saliency over neighbours (odd).", least=1, check=_check_kernel)
+)
+DELAY = declare(Setting("delay", 1, "Full steps of a block before its cache is filled and evicted.", least=0))
+
+
+def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+    kept = (kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block))
+    # At least one slot: a block step attends to a cache even where nothing is kept.
+    yield Reserve(max(1, *kept), bound=False)
+    for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):
+        visible = np.zeros(0, dtype=np.bool_)
         for step in count():
-            if not unmasker.pending:
+            if not rule.pending:
                 break
             if step < settings.delay:
-                unmasker.commit((yield canvas.full_step(block)))
+                rule.commit((yield canvas.step(canvas.whole, predict=block)))
             elif step == settings.delay:
-                unmasker.commit((yield canvas.full_step(block, staging=True, salient=True)))
-                if unmasker.pending:
-                    scores = (yield Saliency())[:, : len(canvas)]
-                    keep = kept_slots(scores, block, settings.retention, settings.kernel)
-                    kept = np.ones(keep.shape[1], dtype=np.bool_)
+                rule.commit((yield canvas.refresh(predict=block, salient=block, evicts=True)))
+                if rule.pending:
+                    keep = kept_slots((yield Saliency())[:, : len(canvas)], block, settings.retention, settings.kernel)
+                    visible = np.ones(keep.shape[1], dtype=np.bool_)
                     yield Select(keep)
             else:
-                unmasker.commit((yield canvas.window_step(block, block, kept)))
-        if unmasker.stopped:
-            return
+                rule.commit((yield canvas.step(block, visible=visible)))
 
 
-def capacity(canvas: Canvas, settings: Settings) -> int:
-    """At least one: a block step attends to a cache even where nothing is kept."""
-    return max(1, *(kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block)))
-
-
-SPARSE = System(
-    name="sparse-dllm",
-    summary="dual cache that keeps the most salient slots of each layer",
-    source="Sparse-dLLM (Song et al. 2025)",
-    decode=decode,
-    capacity=capacity,
-    settings=(*RULE_SETTINGS, "retention", "kernel", "delay"),
-    attention=("bidirectional",),
-    defaults={},
-    staged=True,
+register(
+    System(
+        name="sparse-dllm",
+        summary="dual cache that keeps the most salient slots of each layer",
+        source="Sparse-dLLM (Song et al. 2025)",
+        since="2025-08",
+        decode=decode,
+        attention=("bidirectional",),
+        settings=(RETENTION, KERNEL, DELAY),
+    )
 )

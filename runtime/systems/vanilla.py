@@ -9,26 +9,23 @@ from __future__ import annotations
 
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
-from ..unmasking.unmasker import Unmasker
-from .base import RULE_SETTINGS, Decoding, System
+from ..unmasking.unmasking import Unmasking
+from .base import Decoding, System, register
 
 
-def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-    for block in canvas.blocks(settings.block):
-        unmasker.begin(block)
-        while unmasker.pending:
-            unmasker.commit((yield canvas.full_step(block)))
-        if unmasker.stopped:
-            return
+def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+    for block, rule in unmasking.blocks():
+        while rule.pending:
+            rule.commit((yield canvas.step(canvas.whole, predict=block)))
 
 
-VANILLA = System(
-    name="vanilla",
-    summary="no cache: the whole canvas in every step",
-    source="LLaDA (Nie et al. 2025), Dream (Ye et al. 2025)",
-    decode=decode,
-    capacity=lambda canvas, settings: 0,
-    settings=RULE_SETTINGS,
-    attention=("bidirectional", "block-causal"),
-    defaults={},
+register(
+    System(
+        name="vanilla",
+        summary="no cache: the whole canvas in every step",
+        source="LLaDA (Nie et al. 2025), Dream (Ye et al. 2025)",
+        since="2025-02",
+        decode=decode,
+        attention=("bidirectional", "block-causal"),
+    )
 )

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
-from .order import ranked
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Setting, Settings, declare
+from .proposals import Proposals
+from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+
+FACTOR = declare(
+    Setting(
+        "factor",
+        1.0,
+        "Bound of `factor`: n tokens are committed while (n + 1)(1 - confidence) stays below it.",
+        least=1e-6,
+        most=1e6,
+    )
+)
+REFERENCE_COMPAT = declare(
+    Setting(
+        "reference_compat",
+        False,
+        "Let `factor` commit what the authors' code commits beyond the paper's rule: equality passes, and the last candidate "
+        "is committed as well when it is the first to fail.",
+    )
+)
 
 
 def factor(confidence: FloatArray, limit: float, reference_compat: bool = False) -> IntArray:
-    """The n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
+    """Return the n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
 
     The most confident is always among them. With `reference_compat`, as the authors' code has it, equality passes, and
     the last candidate is committed as well when it is the first to fail: of two candidates always both are.
@@ -21,3 +44,27 @@ def factor(confidence: FloatArray, limit: float, reference_compat: bool = False)
     within[:1] = True
     count = int(np.logical_and.accumulate(within).sum())
     return order if reference_compat and count == confidence.size - 1 else order[:count]
+
+
+@register
+class Factor(Rule):
+    """The more tokens, the more confident they are."""
+
+    name = "factor"
+    summary = "the n best while (n + 1)(1 - probability) < `factor` (Fast-dLLM)"
+    settings = (FACTOR, REFERENCE_COMPAT)
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self.limit, self.reference_compat = settings.factor, settings.reference_compat
+        self.candidates = 0
+
+    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
+        self.candidates = len(proposals)
+        return Decision(factor(proposals.confidence, self.limit, self.reference_compat))
+
+    def gates(self) -> Sequence[float]:
+        return [1 - self.limit / (count + 1) for count in range(1, self.candidates + 1)]
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        needs_probabilities(settings)

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from ..arrays import FloatArray, IntArray
-from .order import ranked
+from ..decoding.canvas import Canvas
+from ..decoding.settings import STEPS, Settings
+from .proposals import Proposals
+from .rule import Budget, Decision, Rule, ranked, register
 
 
 def quotas(masks: int, steps: int) -> list[int]:
-    """How many of `masks` tokens each of `steps` steps commits: equal shares, the remainder first."""
+    """Return how many of `masks` tokens each of `steps` steps commits: equal shares, the remainder first."""
     share, rest = divmod(masks, steps)
     return [share + (step < rest) for step in range(steps)]
 
 
 def quota(confidence: FloatArray, count: int) -> IntArray:
-    """The `count` most confident of `confidence` `[m]`."""
+    """Return the `count` most confident of `confidence` `[m]`."""
     return ranked(confidence)[:count]
+
+
+@register
+class Quota(Rule):
+    """The most confident tokens, as many as the step's quota."""
+
+    name = "quota"
+    summary = "a fixed number a step: `steps` spread evenly over the masks, one token a step by default (LLaDA)"
+    settings = (STEPS,)
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self.quotas = iter(quotas(budget.masks, max(1, budget.steps - budget.spent)))
+
+    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
+        return Decision(quota(proposals.confidence, next(self.quotas)))

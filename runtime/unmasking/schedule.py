@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..decoding.canvas import Canvas
+from ..decoding.settings import STEPS, Settings
+from .proposals import Proposals
+from .quota import quota
+from .rule import Budget, Decision, Rule, register
+
 LAST_TIME = 1e-3
 
 
 def scheduled(masks: int, step: int, steps: int) -> int:
-    """How many of `masks` tokens step number `step` (from 0) of `steps` commits; the last commits all. May be 0."""
+    """Return how many of `masks` tokens step number `step` (from 0) of `steps` commits; the last commits all. May be 0."""
     if step >= steps - 1:
         return masks
     times = np.linspace(1.0, LAST_TIME, steps + 1)
     return int(masks * (1 - times[step + 1] / times[step]))
+
+
+@register
+class Schedule(Rule):
+    """The most confident tokens, as many as the schedule has them at this step."""
+
+    name = "schedule"
+    summary = "a share that follows linearly falling times; the last step commits the rest (Dream)"
+    settings = (STEPS,)
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self.steps = budget.steps
+
+    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
+        return Decision(quota(proposals.confidence, scheduled(len(proposals), step, self.steps)))

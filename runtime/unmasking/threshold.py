@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
-from .order import ranked
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Setting, Settings, declare
+from .proposals import Proposals
+from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+
+# A threshold above 1 is out of reach: one token a step.
+THRESHOLD = declare(Setting("threshold", 0.9, "Least confidence that `threshold` commits.", least=0.0, most=1.01))
 
 
 def threshold(confidence: FloatArray, least: float) -> IntArray:
-    """All of `confidence` `[m]` of at least `least`, and always the most confident."""
+    """Return all of `confidence` `[m]` of at least `least`, and always the most confident."""
     order = ranked(confidence)
     return order[: max(1, int(np.count_nonzero(confidence >= np.float32(least))))]
+
+
+@register
+class Threshold(Rule):
+    """All tokens of at least `threshold` confidence, and always the most confident."""
+
+    name = "threshold"
+    summary = "all candidates of at least `threshold` probability, and always the best (Fast-dLLM)"
+    settings = (THRESHOLD,)
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self.least = settings.threshold
+
+    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
+        return Decision(threshold(proposals.confidence, self.least))
+
+    def gates(self) -> Sequence[float]:
+        return (self.least,)
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        needs_probabilities(settings)

@@ -84,10 +84,10 @@ def workload_of(bundle: Bundle, decodes: Decodes) -> Workload:
     """The sizes of everything that these decodes ask of an engine."""
     uses = []
     for name in decodes.systems:
-        known = find_system(name).settings
+        known = find_system(name).setting_names
         fitting = {setting: value for setting, value in decodes.settings.items() if setting in known}
         uses.append((find_system(name), settings_of(bundle, name, fitting)))
-    nobodys = decodes.settings.keys() - {setting for system, _ in uses for setting in system.settings}
+    nobodys = decodes.settings.keys() - {setting for system, _ in uses for setting in system.setting_names}
     if nobodys:
         raise DllmEdgeError(
             f"none of {', '.join(decodes.systems)} has a setting '{min(nobodys)}'; 'dllm-edge systems' lists them"

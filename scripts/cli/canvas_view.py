@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from ...runtime.decoding.changes import Commit, Edit
 from ...runtime.generate import Model
-from ...runtime.scheduler.request import Committed, Request
+from ...runtime.scheduler.request import Changed, Request
 
 MASK = "▒▒▒"
 NEW, MASKED, END = "bold black on green", "grey37", "grey50"
@@ -26,13 +27,14 @@ class CanvasView:
         self.tokens = request.canvas.tokens.copy()
         self.new: set[int] = set()
 
-    def update(self, event: Committed) -> None:
-        """Take a commit; those of the same forward stay highlighted together."""
+    def update(self, event: Changed) -> None:
+        """Take a change; the tokens that a forward wrote stay highlighted together."""
         if event.forward != self.forward:
             self.forward, self.new = event.forward, set()
-        positions = event.commit.positions
-        self.tokens[positions] = event.commit.ids
-        self.new |= set(positions.tolist())
+        change = event.change
+        self.tokens = change.applied_to(self.tokens, self.canvas.mask_token_id)
+        if isinstance(change, Commit | Edit):
+            self.new |= set(change.positions.tolist())
 
     @property
     def decoded(self) -> int:

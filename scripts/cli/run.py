@@ -8,7 +8,7 @@ from rich.live import Live
 
 from ...graphs.errors import DllmEdgeError
 from ...runtime.generate import Generation, Model
-from ...runtime.scheduler.request import Committed, Finished, Request
+from ...runtime.scheduler.request import Changed, Finished, Request
 from .canvas_view import CanvasView
 from .output import log, print_json, screen
 
@@ -33,8 +33,8 @@ def decode_live(model: Model, request: Request) -> Generation:
     view = CanvasView(model, request)
     with Live(view, console=screen(), refresh_per_second=20) as live:
 
-        def watch(event: Committed | Finished) -> None:
-            if isinstance(event, Committed):
+        def watch(event: Changed | Finished) -> None:
+            if isinstance(event, Changed):
                 view.update(event)
             else:
                 view.new.clear()

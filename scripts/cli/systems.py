@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-from dataclasses import fields
-from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from ...runtime.decoding import settings as settings_module
-from ...runtime.decoding.settings import TYPES, Settings
+from ...runtime.decoding.settings import DECLARED, Setting
 from ...runtime.systems import SYSTEMS
 from ...runtime.systems.base import System
 from .output import print_json, screen
@@ -25,17 +20,6 @@ def list_systems(as_json: bool) -> None:
     screen().print(_systems_table(), _settings_table(), sep="\n")
 
 
-def setting_meanings() -> dict[str, str]:
-    """What each field of `Settings` means: the string below it in the source."""
-    module = ast.parse(inspect.getsource(settings_module))
-    (body,) = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == Settings.__name__)
-    return {
-        field.target.id: str(ast.literal_eval(text.value))
-        for field, text in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
-    }
-
-
 def _systems_table() -> Table:
     table = Table("system", "what it does", "source", box=box.SIMPLE_HEAD)
     for system in SYSTEMS.values():
@@ -45,37 +29,32 @@ def _systems_table() -> Table:
 
 def _settings_table() -> Table:
     table = Table("--set", "default", "meaning", box=box.SIMPLE_HEAD)
-    meanings = setting_meanings()
-    for field in fields(Settings):
-        having = [system for system in SYSTEMS.values() if field.name in system.settings]
+    for setting in DECLARED.values():
+        having = [system for system in SYSTEMS.values() if setting.name in system.setting_names]
         only = "" if len(having) == len(SYSTEMS) else f" ({', '.join(system.name for system in having)} only)"
-        table.add_row(field.name, _defaults(field.name, having), meanings[field.name].replace("`", "") + only)
+        table.add_row(setting.name, _defaults(setting, having), setting.help.replace("`", "") + only)
     return table
 
 
-def _defaults(name: str, having: list[System]) -> str:
-    """The default, and those of the systems that have their own."""
-    common = str(getattr(Settings(), name))
-    own = [f"{system.name}: {system.defaults[name]}" for system in having if name in system.defaults]
-    return "\n".join([common, *own])
+def _defaults(setting: Setting, having: list[System]) -> str:
+    """Return the default, and those of the systems that have their own."""
+    own = [f"{system.name}: {system.defaults[setting.name]}" for system in having if setting.name in system.defaults]
+    return "\n".join([str(setting.default), *own])
 
 
 def _data(system: System) -> dict[str, Any]:
-    meanings = setting_meanings()
     return {
         "name": system.name,
         "summary": system.summary,
         "source": system.source,
-        "settings": {name: _setting(name, system, meanings[name]) for name in system.settings},
+        "settings": {name: _setting(DECLARED[name], system) for name in system.setting_names},
     }
 
 
-def _setting(name: str, system: System, meaning: str) -> dict[str, Any]:
-    choices = get_args(TYPES[name])
-    kind = "str" if choices else TYPES[name].__name__
+def _setting(setting: Setting, system: System) -> dict[str, Any]:
     return {
-        "default": system.defaults.get(name, getattr(Settings(), name)),
-        "type": kind,
-        "choices": list(choices),
-        "meaning": meaning,
+        "default": system.defaults.get(setting.name, setting.default),
+        "type": setting.dtype.__name__,
+        "choices": list(setting.choices),
+        "meaning": setting.help,
     }

@@ -9,8 +9,9 @@ import numpy as np
 
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.arrays import FloatArray, IntArray
+from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.engines.base import Cache, Engine, Lanes, StepInputs, StepOutputs
-from dllm_edge.runtime.scheduler.request import Committed, Finished, Request
+from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.scheduler.scheduler import Scheduler
 
 
@@ -81,6 +82,7 @@ def finish(engine: Engine, requests: Sequence[Request], max_batch: int = 8) -> l
     return [ends[id(request)] for request in requests]
 
 
-def commits(engine: Engine, request: Request) -> list[Committed]:
+def commits(engine: Engine, request: Request) -> list[Commit]:
     """The commits of one request, run alone."""
-    return [event for event in Scheduler(engine).run([request]) if isinstance(event, Committed)]
+    finish(engine, [request])
+    return request.canvas.commits

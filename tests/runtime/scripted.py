@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
-from dllm_edge.runtime.decoding.step import StepResult
+from dllm_edge.runtime.decoding.step import Reserve, StepResult
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding, System
-from dllm_edge.runtime.unmasking.unmasker import Unmasker
+from dllm_edge.runtime.unmasking.proposals import Proposals
+from dllm_edge.runtime.unmasking.unmasking import Unmasking
 
-from .numpy_engine import ENDLESS
+from .numpy_engine import CONFIG, ENDLESS, MASK
 
 PROMPTS = ([1, 7, 2, 9, 11], [4, 4, 8], [30, 2, 17, 6, 6, 12, 21, 1])
 """Of different lengths, so that a batch is padded."""
@@ -25,10 +27,12 @@ PROMPTS = ([1, 7, 2, 9, 11], [4, 4, 8], [30, 2, 17, 6, 6, 12, 21, 1])
 def scripted(decode: Callable[[Canvas], Decoding], name: str = "scripted", capacity: int = 0) -> System:
     """A system with that decode; it makes its own choices, by no rule."""
 
-    def run(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-        return decode(canvas)
+    def run(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+        if capacity:
+            yield Reserve(capacity)
+        yield from decode(canvas)
 
-    return System(name, "", "", run, lambda canvas, settings: capacity, (), ("bidirectional", "block-causal"), {})
+    return System(name, "", "", "2025-01", run, ("bidirectional", "block-causal"))
 
 
 def request(
@@ -53,6 +57,16 @@ def windows(length: int) -> Callable[[Canvas], Decoding]:
     def decode(canvas: Canvas) -> Decoding:
         for start in range(canvas.start, canvas.stop):
             block = Block(start, start + 1)
-            fill(canvas, (yield canvas.window_step(block, Block(start, start + length), np.zeros(0, dtype=np.bool_))))
+            fill(canvas, (yield canvas.step(Block(start, start + length), predict=block, visible=np.zeros(0, dtype=np.bool_))))
 
     return decode
+
+
+def proposals_of(confidence: list[float]) -> Proposals:
+    """Proposals with these confidences for the positions from 1 on, all masked."""
+    count = len(confidence)
+    values, rows = np.array(confidence, dtype=np.float32), np.arange(count)
+    step = Canvas([7, *[MASK] * count], CONFIG).step(Block(1, count + 1))
+    columns = np.zeros((count, 1), dtype=np.float32)
+    result = StepResult(step, rows[:, None], np.log(values)[:, None], columns[:, 0], columns[:, 0], columns)
+    return Proposals(rows + 1, rows, values, np.ones(count, dtype=np.bool_), rows, result)

@@ -14,7 +14,7 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import Manifest
 from dllm_edge.runtime.generate import Event, Model
-from dllm_edge.runtime.scheduler.request import Committed, Finished
+from dllm_edge.runtime.scheduler.request import Changed, Finished
 from dllm_edge.runtime.systems import SYSTEMS
 
 from .numpy_engine import CONFIG, MASK
@@ -182,11 +182,12 @@ def test_as_json(model: Model) -> None:
 
 
 def test_watching_a_decode(model: Model) -> None:
-    seen: list[Committed | Finished] = []
+    seen: list[Changed | Finished] = []
     requests = [model.request(prompt, "vanilla") for prompt in ([1], [2, 4])]
     results = model.decode(requests, watch=seen.append)
     assert sum(isinstance(event, Finished) for event in seen) == 2
-    assert sum(event.commit.ids.size for event in seen if isinstance(event, Committed)) == 32
+    assert all(event.change in event.request.canvas.commits for event in seen if isinstance(event, Changed))
+    assert sum(commit.ids.size for request in requests for commit in request.canvas.commits) == 32
     assert [result.canvas for result in results] == [request.canvas.tokens.tolist() for request in requests]
 
 

@@ -22,7 +22,7 @@ PROMPT = "w1 w7 w2"
         ({"prompt": PROMPT, "treshold": 1}, "vanilla has no setting 'treshold'; it has gen_length"),
         ({"prompt": PROMPT, "retention": 0.5}, "vanilla has no setting 'retention'"),
         ({"prompt": PROMPT, "threshold": 7}, "threshold=7.0: must be between 0 and 1.01"),
-        ({"prompt": PROMPT, "gen_length": 10}, "gen_length=10 does not fit block_length=4"),
+        ({"prompt": PROMPT, "gen_length": 10, "steps": 7}, "steps=7 do not spread evenly over 3 blocks"),
         ({"prompt": PROMPT, "gen_length": 124}, "take 130 positions; this model has 128"),
         ({"prompt": [1] * 120}, "take 136 positions; this model has 128: shorten the prompt or lower gen_length"),
         ({"prompt": [1, VOCABULARY]}, "token id 41 lies outside the vocabulary of 41"),

@@ -13,7 +13,7 @@ from ....runtime.decoding.canvas import Canvas
 from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ....runtime.evaluation.task import find_task
 from ....runtime.generate import Model
-from ....runtime.scheduler.rehearsal import rehearse
+from ....runtime.scheduler.rehearsal import check_served
 from ....runtime.scheduler.request import Request
 from ....runtime.systems import SYSTEMS
 from ..decodes import Run, default_runs, prompts, short_runs
@@ -116,7 +116,7 @@ class _EngineValidation:
         system, settings = run
         canvases = [Canvas.from_prompt(prompt, settings.gen_length, self.model.config) for prompt in given]
         try:
-            rehearse(self.model.engine, [Request(canvas, SYSTEMS[system], settings) for canvas in canvases])
+            check_served(self.model.engine, [Request(canvas, SYSTEMS[system], settings) for canvas in canvases])
         except DllmEdgeError as error:
             return str(error)
         return None
@@ -125,7 +125,9 @@ class _EngineValidation:
         if self.model.bundle.task:
             problems = find_task(self.model.bundle.task).prompts(self.samples)
             try:
-                rehearse(self.model.engine, [self.model.request(self.model.encode(one.question), SYSTEM) for one in problems])
+                check_served(
+                    self.model.engine, [self.model.request(self.model.encode(one.question), SYSTEM) for one in problems]
+                )
             except DllmEdgeError as error:
                 return not_applicable("task", f"{SYSTEM}: {error}")
         return check_task(self.model, self._reference(), self.subject.engine.name, self.samples, self._tell("task"))

@@ -68,7 +68,7 @@ def longest_text(bundle: Bundle) -> int:
     texts = [problem.question for problem in find_task(bundle.task).prompts(SAMPLES)]
     if tokenizer.chat_template is not None:
         texts = [tokenizer.chat([{"role": "user", "content": text}]) for text in texts]
-    return max(len(tokenizer.encode(text)) for text in texts) + settings_of(bundle, SYSTEM, {}).gen_length
+    return max(len(tokenizer.encode(text)) for text in texts) + int(settings_of(bundle, SYSTEM, {}).gen_length)
 
 
 def torch_module(job: Job) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.export.parity.torch_engine import TorchEngine
 from dllm_edge.export.parity.trajectory import Difference, check_trajectories, first_difference
 from dllm_edge.runtime.bundle.bundle import Bundle
-from dllm_edge.runtime.decoding.canvas import Commit
+from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.decoding.settings import Settings
-from dllm_edge.runtime.decoding.trace import StepTrace
+from dllm_edge.runtime.decoding.trace import Choice, StepTrace
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 
 SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
@@ -23,13 +23,15 @@ PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])
 
 
 def trace(committed: dict[int, int], probabilities: list[float], margins: list[float], forward: int = 1) -> StepTrace:
-    """A step that predicts positions 10, 11, ..."""
-    places, ids = np.array(list(committed), np.int64), np.array(list(committed.values()), np.int64)
-    commit = Commit(places, ids, np.zeros(places.size, np.float32))
+    """A step that predicts positions 10, 11, ..., by a rule with a gate at 0.9."""
+    positions, ids = np.array(list(committed), np.int64), np.array(list(committed.values()), np.int64)
+    commit = Commit(positions, ids, np.zeros(positions.size, np.float32))
     predicts = np.arange(10, 10 + len(probabilities))
     best = np.full(len(probabilities), 5)
-    kinds = np.array(probabilities, np.float32), np.array(margins, np.float32)
-    return StepTrace(forward, "full", 1, predicts, predicts, predicts, best, *kinds, [commit], 0.0)
+    scores = np.array(probabilities, np.float32)
+    choice = Choice(predicts, scores, [0.9])
+    sent = (predicts, predicts, predicts, best, scores, np.array(margins, np.float32))
+    return StepTrace(forward, "full", "main", 1, *sent, [commit], [choice], 0.0)
 
 
 @pytest.mark.parametrize(
@@ -46,18 +48,17 @@ def trace(committed: dict[int, int], probabilities: list[float], margins: list[f
 def test_a_difference_is_rounding_only_at_a_close_decision(
     theirs: dict[int, int], probabilities: list[float], margins: list[float], rounding: bool
 ) -> None:
-    settings = Settings(unmask="threshold", threshold=0.9)
-    found = first_difference([trace({10: 5}, probabilities, margins)], [trace(theirs, probabilities, margins)], settings)
+    found = first_difference([trace({10: 5}, probabilities, margins)], [trace(theirs, probabilities, margins)])
     assert found is not None
     assert found.rounding is rounding
 
 
 def test_the_first_difference_counts() -> None:
     same, other = trace({10: 5}, [0.9, 0.1], [1, 1]), trace({11: 7}, [0.9, 0.1], [1, 1], forward=2)
-    assert first_difference([same, same], [same, same], Settings()) is None
-    found = first_difference([same, trace({11: 5}, [0.9, 0.1], [1, 1], forward=2)], [same, other], Settings())
+    assert first_difference([same, same], [same, same]) is None
+    found = first_difference([same, trace({11: 5}, [0.9, 0.1], [1, 1], forward=2)], [same, other])
     assert (found.forward, found.position) == (2, 11) if found else False
-    assert first_difference([same], [same, other], Settings()) == Difference(2, -1, np.inf, np.inf)
+    assert first_difference([same], [same, other]) == Difference(2, -1, np.inf, np.inf)
 
 
 @pytest.mark.parametrize("family", ["llada", "dream"])

@@ -98,7 +98,7 @@ def test_values_grow_with_the_square_of_the_canvas_where_scores_are_in_memory() 
     [
         (Decode("fast-dllm-dual", 128), "--context 128: must exceed --gen-length 128"),
         (Decode("fast-dllm-dual", 1 << 20), "this model has 4096"),
-        (Decode("vanilla", 512, gen_length=33), "gen_length=33 does not fit block_length=32"),
+        (Decode("vanilla", 512, block_length=-1), "block_length=-1: must be at least 0"),
         (Decode("magic", 512), "unknown system 'magic'"),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.changes import Commit, Edit, Remask
+from dllm_edge.runtime.decoding.window import Block
 
 from ..numpy_engine import CONFIG, END, MASK, SHIFTED
 
@@ -59,8 +61,9 @@ def test_positions_of_a_block() -> None:
 
 
 def test_a_full_step() -> None:
-    step = Canvas([7, 8, M, M, M], CONFIG).full_step(Block(2, 4))
-    assert (step.kind, step.staging, step.keep_rows) == ("full", False, False)
+    canvas = Canvas([7, 8, M, M, M], CONFIG)
+    step = canvas.step(canvas.whole, predict=Block(2, 4))
+    assert (step.kind, step.keep_rows, step.model) == ("full", False, "main")
     assert step.input_ids.tolist() == [7, 8, M, M, M]
     assert step.position_ids.tolist() == [0, 1, 2, 3, 4]
     assert (step.logit_rows.tolist(), step.predicts.tolist()) == ([2, 3], [2, 3])
@@ -69,25 +72,47 @@ def test_a_full_step() -> None:
 
 def test_a_step_is_of_the_tokens_at_its_time() -> None:
     canvas = Canvas([7, M, M], CONFIG)
-    full, window = canvas.full_step(Block(1, 3)), canvas.window_step(Block(1, 3), Block(1, 3), canvas.before(Block(1, 3)))
+    full, window = (
+        canvas.step(canvas.whole, predict=Block(1, 3)),
+        canvas.step(Block(1, 3), visible=canvas.before(Block(1, 3))),
+    )
     canvas.commit(np.array([1]), np.array([9]), np.array([0.5], dtype=np.float32))
     assert (full.input_ids.tolist(), window.input_ids.tolist()) == ([7, M, M], [M, M])
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"),
-    [({"keep": True}, "refresh"), ({"staging": True}, "refresh"), ({"salient": True}, "full")],
+    ("options", "evicts", "weights"),
+    [({}, False, None), ({"evicts": True}, True, None), ({"salient": Block(2, 4)}, False, [0, 0, 0.5, 0.5, 0])],
 )
-def test_kinds_of_full_steps(options: dict[str, bool], kind: str) -> None:
-    step = Canvas([7, 8, M, M, M], CONFIG).full_step(Block(2, 4), **options)
-    assert (step.kind, step.staging) == (kind, options.get("staging", False))
-    if step.saliency_weights is not None:
-        assert step.saliency_weights.tolist() == [0, 0, 0.5, 0.5, 0]
+def test_refreshes(options: dict[str, Any], evicts: bool, weights: list[float] | None) -> None:
+    refresh = Canvas([7, 8, M, M, M], CONFIG).refresh(predict=Block(2, 4), **options)
+    assert (refresh.kind, refresh.evicts, refresh.position_ids.tolist()) == ("refresh", evicts, [0, 1, 2, 3, 4])
+    found = refresh.saliency_weights
+    assert (None if found is None else found.tolist()) == weights
+
+
+def test_a_refresh_over_a_part_of_the_canvas() -> None:
+    """Streaming-dLLM's pruned suffix: slot i of the cache is then the window's i-th position."""
+    canvas = Canvas([7, 8, M, M, M, M, M], CONFIG)
+    refresh = canvas.refresh(np.array([0, 1, 2, 3, 6]), predict=Block(2, 4), salient=Block(3, 5))
+    assert (refresh.position_ids.tolist(), refresh.input_ids.tolist()) == ([0, 1, 2, 3, 6], [7, 8, M, M, M])
+    assert (refresh.logit_rows.tolist(), refresh.predicts.tolist()) == ([2, 3], [2, 3])
+    assert refresh.saliency_weights is not None
+    assert refresh.saliency_weights.tolist() == [0, 0, 0, 0.5, 0]
+
+
+@pytest.mark.parametrize(("config", "rows"), [(CONFIG, [3, 1, 4]), (SHIFTED, [0, 3, 2])])
+def test_windows_in_any_order_with_gaps_and_repeats(config: ModelConfig, rows: list[int]) -> None:
+    """The first row that has a position predicts it, or with a shift the one after it."""
+    canvas = Canvas([7, 8, M, M, 9, M, M], config)
+    step = canvas.step(np.array([1, 3, 4, 2, 5, 3]), predict=np.array([2, 3, 5]))
+    assert step.input_ids.tolist() == [8, M, 9, M, M, M]
+    assert (step.logit_rows.tolist(), step.predicts.tolist()) == (rows, [2, 3, 5])
 
 
 def test_a_window_step_counts_rows_from_the_windows_start() -> None:
     canvas = Canvas([7, 8, M, M, M, M], CONFIG)
-    step = canvas.window_step(Block(3, 5), Block(2, 6), canvas.before(Block(2, 6)))
+    step = canvas.step(Block(2, 6), predict=Block(3, 5), visible=canvas.before(Block(2, 6)))
     assert (step.kind, step.input_ids.tolist(), step.position_ids.tolist()) == ("block", [M] * 4, [2, 3, 4, 5])
     assert (step.logit_rows.tolist(), step.predicts.tolist()) == ([1, 2], [3, 4])
     assert step.visible is not None
@@ -99,9 +124,9 @@ def test_a_window_step_counts_rows_from_the_windows_start() -> None:
     [(2, 5, [1, 2, 3]), (0, 3, [0, 0, 1]), (1, 3, [0, 1])],
 )
 def test_with_a_shift_the_row_before_predicts(start: int, stop: int, rows: list[int]) -> None:
-    """T15: what torch.cat([z[:1], z[:-1]]) would put there, of any full step."""
+    """What torch.cat([z[:1], z[:-1]]) would put there, of any full step."""
     canvas = Canvas([M] * 6, SHIFTED)
-    step = canvas.full_step(Block(start, stop))
+    step = canvas.step(canvas.whole, predict=Block(start, stop))
     raw = np.arange(len(canvas))
     assert step.logit_rows.tolist() == rows == np.concatenate((raw[:1], raw[:-1]))[start:stop].tolist()
     assert canvas.predicting(Block(start, stop), step).tolist() == list(range(stop - start))
@@ -110,8 +135,8 @@ def test_with_a_shift_the_row_before_predicts(start: int, stop: int, rows: list[
 @pytest.mark.parametrize(("config", "rows"), [(CONFIG, [0, 1, 2]), (SHIFTED, [1, 2])])
 def test_a_shifted_window_does_not_predict_its_first_position(config: ModelConfig, rows: list[int]) -> None:
     canvas, block = Canvas([7, 8, M, M, M], config), Block(2, 5)
-    assert canvas.predicting(block, canvas.window_step(block, block, canvas.before(block))).tolist() == rows
-    wider = canvas.window_step(block, Block(1, 5), canvas.before(block))
+    assert canvas.predicting(block, canvas.step(block, visible=canvas.before(block))).tolist() == rows
+    wider = canvas.step(Block(1, 5), predict=block, visible=canvas.before(block))
     assert canvas.predicting(block, wider).tolist() == [0, 1, 2]
 
 
@@ -123,7 +148,7 @@ def test_predicting_whatever_the_order_of_rows(config: ModelConfig) -> None:
     for _ in range(50):
         canvas = Canvas([7, *np.where(random.random(11) < 0.6, M, 8).tolist(), M], config)
         positions = random.permutation(13)[: random.integers(2, 13)]
-        whole = canvas.full_step(Block(0, 13))
+        whole = canvas.step(canvas.whole, predict=Block(0, 13))
         predicts = np.minimum(positions + shift * (random.random(positions.size) < 0.7), 12)
         step = replace(whole, position_ids=positions, logit_rows=np.arange(positions.size), predicts=predicts)
         block = Block(3, 10)
@@ -136,7 +161,8 @@ def test_predicting_whatever_the_order_of_rows(config: ModelConfig) -> None:
 
 
 def test_own_mask_of_a_block_causal_model() -> None:
-    step = Canvas([7] * 6 + [M] * 3, ALIGNED).full_step(Block(6, 8))
+    canvas = Canvas([7] * 6 + [M] * 3, ALIGNED)
+    step = canvas.step(canvas.whole, predict=Block(6, 8))
     assert step.own_mask is not None
     assert step.own_mask.tolist() == [[key // 4 <= query // 4 for key in range(9)] for query in range(9)]
 
@@ -223,3 +249,53 @@ def test_canvases_that_cannot_be_decoded(tokens: Any, message: str) -> None:
 
 def test_the_longest_prompt_that_fits() -> None:
     assert len(Canvas.from_prompt([7] * 100, 28, CONFIG)) == 128
+
+
+def test_tokens_return_to_the_mask_and_change() -> None:
+    canvas = Canvas([7, M, M, M], CONFIG)
+    canvas.commit(np.array([1, 2, 3]), np.array([11, END, 13]), np.ones(3, dtype=np.float32))
+    assert canvas.end_of_text == 2
+    canvas.remask(np.array([3, 1]))
+    assert canvas.tokens.tolist() == [7, M, END, M]
+    assert canvas.end_of_text is None
+    canvas.edit(np.array([2]), np.array([12]), np.array([0.25], dtype=np.float32))
+    assert canvas.tokens.tolist() == [7, M, 12, M]
+    assert [type(change) for change in canvas.changes] == [Commit, Remask, Edit]
+    remask, edit = canvas.changes[1:]
+    assert remask.to_json() == {"positions": [1, 3], "previous_ids": [11, 13]}
+    assert edit.to_json() == {"positions": [2], "ids": [12], "confidences": [0.25], "previous_ids": [END]}
+
+
+@pytest.mark.parametrize("position", [0, 2])
+def test_given_tokens_and_masks_are_neither_remasked_nor_edited(position: int) -> None:
+    canvas, positions = Canvas([7, M, M], CONFIG), np.array([position])
+    canvas.commit(np.array([1]), np.array([11]), np.ones(1, dtype=np.float32))
+    with pytest.raises(AssertionError):
+        canvas.remask(positions)
+    with pytest.raises(AssertionError):
+        canvas.edit(positions, np.array([12]), np.ones(1, dtype=np.float32))
+
+
+def test_an_end_of_text_that_fills_what_follows() -> None:
+    canvas = Canvas([7, M, M, M, 9, M], CONFIG)
+    canvas.commit(np.array([1]), np.array([END]), np.ones(1, dtype=np.float32))
+    canvas.fill_end(2)
+    assert canvas.tokens.tolist() == [7, END, END, END, 9, END]
+    assert canvas.changes[-1].to_json() == {"positions": [2, 3, 5], "ids": [END] * 3, "confidences": [1.0] * 3}
+    canvas.fill_end(2)
+    assert len(canvas.changes) == 2
+
+
+def test_an_end_of_text_that_cuts_the_canvas_off() -> None:
+    canvas = Canvas([7, *[M] * 6], CONFIG)
+    blocks = canvas.blocks(2)
+    assert next(blocks) == Block(1, 3)
+    canvas.commit(np.array([1]), np.array([END]), np.ones(1, dtype=np.float32))
+    canvas.truncate(4)
+    assert (len(canvas), canvas.stop, canvas.whole, list(blocks)) == (4, 4, Block(0, 4), [Block(3, 4)])
+    assert canvas.step(canvas.whole, predict=Block(3, 4)).input_ids.tolist() == [7, END, M, M]
+    assert canvas.changes[-1].to_json() == {"length": 4}
+    canvas.truncate(4)
+    assert len(canvas.changes) == 2
+    with pytest.raises(AssertionError):
+        canvas.truncate(1)

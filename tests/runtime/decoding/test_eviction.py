@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dllm_edge.runtime.arrays import FloatArray
-from dllm_edge.runtime.decoding.canvas import Block
 from dllm_edge.runtime.decoding.eviction import kept_count, kept_slots
+from dllm_edge.runtime.decoding.window import Block
 
 VECTOR = [0.1, 0.9, 0.2, 0.0, 0.5, 9.0, 9.0, 0.4, 0.3, 0.8, 0.1, 0.0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.decoding.settings import NAMES, Settings, with_settings
+from dllm_edge.runtime.decoding.settings import DECLARED, Setting, Settings, declare, with_settings
 from dllm_edge.runtime.systems import SYSTEMS, find_system
 
 
@@ -21,7 +21,7 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"max_steps": -1}, "max_steps=-1: must be at least 0"),
         ({"kernel": 0}, "kernel=0: must be at least 1"),
         ({"kernel": 4}, "kernel=4: must be odd"),
-        ({"unmask": "all"}, "unmask=all: must be one of quota, schedule, threshold, factor"),
+        ({"unmask": "all"}, "unmask=all: must be one of factor, quota, schedule, threshold"),
         ({"confidence": "best"}, "confidence=best: must be one of maskgit_plus, topk_margin, entropy, random"),
         ({"threshold": -0.1}, "threshold=-0.1: must be between 0 and 1.01"),
         ({"threshold": 1.02}, "threshold=1.02: must be between 0 and 1.01"),
@@ -33,8 +33,6 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"temperature": float("inf")}, "temperature=inf: must be between"),
         ({"unmask": "threshold", "confidence": "entropy"}, "unmask=threshold compares probabilities"),
         ({"unmask": "factor", "confidence": "entropy"}, "unmask=factor compares probabilities"),
-        ({"gen_length": 100, "block_length": 32}, "gen_length=100 does not fit block_length=32: use a multiple of it (say 96)"),
-        ({"gen_length": 8, "block_length": 32}, "gen_length=8 does not fit block_length=32: use a multiple of it (say 32)"),
         ({"gen_length": 64, "block_length": 32, "steps": 7}, "steps=7 do not spread evenly over 2 blocks: use a multiple of 2"),
         ({"gen_length": 64, "block_length": 32, "steps": 1}, "steps=1 do not spread evenly over 2 blocks: use a multiple of 2"),
     ],
@@ -71,6 +69,8 @@ def test_values_at_the_edge(changes: dict[str, Any]) -> None:
         ({"gen_length": 64, "block_length": 16, "steps": 16}, 16, 4, 4),
         ({"gen_length": 64, "block_length": 0}, 64, 1, 10),
         ({"gen_length": 64, "block_length": 0, "steps": 16}, 64, 1, 16),
+        ({"gen_length": 100, "block_length": 32, "steps": 8}, 32, 4, 2),
+        ({"gen_length": 8, "block_length": 32}, 32, 1, 10),
     ],
 )
 def test_blocks_and_their_steps(changes: dict[str, Any], block: int, count: int, steps: int) -> None:
@@ -104,7 +104,7 @@ def test_a_block_has_at_least_one_step() -> None:
     ],
 )
 def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
-    read = getattr(with_settings(Settings(), {name: given}, NAMES, "any"), name)
+    read = getattr(with_settings(Settings(), {name: given}, DECLARED, "any"), name)
     assert (read, type(read)) == (value, type(value))
 
 
@@ -125,27 +125,51 @@ def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
         ("threshold", {}, "must be a number"),
         ("early_stop", "maybe", "early_stop=maybe: must be true or false"),
         ("early_stop", 2, "early_stop=2: must be true or false"),
-        ("unmask", None, "unmask=None: must be one of quota"),
-        ("unmask", ["quota"], "must be one of quota"),
+        ("unmask", None, "unmask=None: must be one of factor"),
+        ("unmask", ["quota"], "must be one of factor"),
         ("temprature", "1", "any has no setting 'temprature'; it has gen_length, block_length"),
     ],
 )
 def test_what_cannot_be_read(name: str, given: Any, message: str) -> None:
     with pytest.raises(DllmEdgeError) as caught:
-        with_settings(Settings(), {name: given}, NAMES, "any")
+        with_settings(Settings(), {name: given}, DECLARED, "any")
     assert message in str(caught.value)
 
 
 def test_changes_keep_the_rest() -> None:
-    assert with_settings(Settings(threshold=0.5), {"factor": 2}, NAMES, "any") == Settings(threshold=0.5, factor=2.0)
+    assert with_settings(Settings(threshold=0.5), {"factor": 2}, DECLARED, "any") == Settings(threshold=0.5, factor=2.0)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_systems_list_settings_that_exist_and_default_to_their_own(name: str) -> None:
     system = find_system(name)
-    assert set(system.settings) <= set(NAMES)
-    assert len(set(system.settings)) == len(system.settings)
-    with_settings(Settings(), system.defaults, system.settings, name)
+    assert set(system.setting_names) <= set(DECLARED)
+    assert len(set(system.setting_names)) == len(system.setting_names)
+    assert all(DECLARED[setting.name] is setting for setting in system.settings)
+    with_settings(Settings(), system.defaults, system.setting_names, name)
+
+
+def test_settings_are_equal_by_value_and_do_not_change() -> None:
+    one = Settings(threshold=0.5, gen_length=128)
+    assert (one, hash(one)) == (Settings(threshold=0.5), hash(Settings(threshold=0.5)))
+    assert one != Settings()
+    assert one.replace(factor=2.0).values_of(("threshold", "factor", "kernel")) == {
+        "threshold": 0.5,
+        "factor": 2.0,
+        "kernel": 3,
+    }
+    assert repr(one) == "Settings(threshold=0.5)"
+    with pytest.raises(AttributeError, match="settings do not change"):
+        one.threshold = 0.1
+    with pytest.raises(AttributeError, match="no setting 'luck'"):
+        _ = one.luck
+    with pytest.raises(DllmEdgeError, match="unknown setting 'luck'"):
+        Settings(luck=1)
+
+
+def test_a_name_is_declared_once() -> None:
+    with pytest.raises(AssertionError, match="there is a setting 'steps' already"):
+        declare(Setting("steps", 0, "Something else."))
 
 
 def test_an_unknown_system() -> None:

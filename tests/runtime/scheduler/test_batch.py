@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.engines.base import StepInputs
 from dllm_edge.runtime.scheduler.batch import fill, fill_padding, result_of
 
@@ -24,7 +25,7 @@ def dirty() -> StepInputs:
 
 
 def test_a_step_and_its_padding() -> None:
-    inputs, step = dirty(), CANVAS.full_step(Block(2, 4))
+    inputs, step = dirty(), CANVAS.step(CANVAS.whole, predict=Block(2, 4))
     fill(inputs, 1, step, PROFILE)
     assert inputs.input_ids[1].tolist() == [7, 8, MASK, MASK, 0, 0]
     assert inputs.position_ids[1].tolist() == [0, 1, 2, 3, 0, 0]
@@ -40,21 +41,21 @@ def test_a_step_and_its_padding() -> None:
 
 def test_visible_slots_shorter_than_the_capacity() -> None:
     inputs, visible = dirty(), np.array([True, False, True])
-    fill(inputs, 0, CANVAS.window_step(Block(2, 4), Block(2, 4), visible), PROFILE)
+    fill(inputs, 0, CANVAS.step(Block(2, 4), visible=visible), PROFILE)
     assert inputs.attention_mask[0, 0, :2, :5].tolist() == [[True, False, True, False, False]] * 2
     assert not inputs.attention_mask[0, 0, 2:, :5].any()
 
 
 def test_masks_of_single_rows() -> None:
     """What a row sees may be its own: of the cache, and of the step."""
-    inputs, step = dirty(), CANVAS.window_step(Block(2, 4), Block(2, 4), np.array([[True, False], [False, True]]))
+    inputs, step = dirty(), CANVAS.step(Block(2, 4), visible=np.array([[True, False], [False, True]]))
     fill(inputs, 0, replace(step, own_mask=np.tri(2, dtype=np.bool_)), PROFILE)
     assert inputs.attention_mask[0, 0, :2, :2].tolist() == [[True, False], [False, True]]
     assert inputs.attention_mask[0, 0, :2, 5:7].tolist() == [[True, False], [True, True]]
 
 
 def test_targets_and_weights() -> None:
-    inputs, step = dirty(), CANVAS.full_step(Block(2, 4), salient=True)
+    inputs, step = dirty(), CANVAS.refresh(predict=Block(2, 4), salient=Block(2, 4))
     fill(inputs, 0, replace(step, target_ids=np.array([[1, 2], [3, 4]])), PROFILE)
     assert inputs.target_ids[0].tolist() == [[1, 2], [3, 4], [0, 0]]
     assert inputs.saliency_weights[0].tolist() == [0, 0, 0.5, 0.5, 0, 0]
@@ -70,7 +71,7 @@ def test_rows_without_a_sequence_see_themselves_alone() -> None:
 
 
 def test_a_result_is_the_sequences_own_and_a_copy() -> None:
-    engine, step = NumpyEngine(), CANVAS.full_step(Block(2, 4))
+    engine, step = NumpyEngine(), CANVAS.step(CANVAS.whole, predict=Block(2, 4))
     outputs = engine.workspace(PROFILE).outputs
     for index, field in enumerate(fields(outputs)):
         buffer = getattr(outputs, field.name)

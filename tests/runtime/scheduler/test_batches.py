@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from dllm_edge.graphs.config import ModelConfig
+from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.arrays import FloatArray
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.step import Saliency, Store
+from dllm_edge.runtime.decoding.window import Block
+from dllm_edge.runtime.engines.sizes import AnySizes
+from dllm_edge.runtime.scheduler import groups
+from dllm_edge.runtime.scheduler.groups import PATIENCE
 from dllm_edge.runtime.scheduler.request import Finished
-from dllm_edge.runtime.scheduler.scheduler import PATIENCE, Scheduler
+from dllm_edge.runtime.scheduler.scheduler import Scheduler
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding
 
@@ -46,19 +51,63 @@ def test_a_batch_changes_no_token(system: str, settings: dict[str, Any], config:
     assert max(step.batch for step in ends[0].trace) == 3
 
 
-def test_refreshes_run_alone_into_their_own_lane_and_steps_together() -> None:
+def test_refreshes_of_neighbours_run_together_into_their_own_lanes_and_so_do_steps() -> None:
     engine = Recorder(NumpyEngine())
     finish(engine, [request("fast-dllm-dual", prompt, block_length=4) for prompt in PROMPTS])
     assert engine.allocated == [(3, 24)]
-    assert kinds(engine.launches) == ("RRR" + "bbb") * 4
+    assert kinds(engine.launches) == ("R" + "bbb") * 4
     for launch in engine.launches:
         if launch.bind:
-            assert (launch.profile.batch, launch.profile.queries, launch.profile.capacity) == (1, 24, 0)
-            assert launch.bind[1:] == (1, 24)
+            assert (launch.profile.batch, launch.profile.queries, launch.profile.capacity) == (3, 24, 0)
+            assert launch.bind == (0, 3, 24)
         else:
             assert (launch.profile.batch, launch.profile.queries, launch.profile.capacity) == (3, 4, 24)
             assert launch.cache == (0, 3, 24)
-    assert [launch.bind[0] for launch in engine.launches[:3] if launch.bind] == [0, 1, 2]
+
+
+def test_refreshes_of_an_engine_that_has_no_wider_ones_run_one_by_one() -> None:
+    """An engine of fixed sizes writes every row of a batch: rows of nobody would be written to somebody's lane."""
+
+    class Narrow(AnySizes):
+        def profile(self, wanted: Profile) -> Profile:
+            return replace(wanted, batch=4) if not wanted.capacity and wanted.batch in (2, 3) else wanted
+
+    engine = NumpyEngine()
+    engine.sizes = Narrow()
+    recorder = Recorder(engine)
+    finish(recorder, [request("fast-dllm-dual", prompt, block_length=4) for prompt in PROMPTS])
+    assert kinds(recorder.launches) == ("RRR" + "bbb") * 4
+    assert [launch.bind[0] for launch in recorder.launches[:3] if launch.bind] == [0, 1, 2]
+
+
+def test_long_refreshes_do_not_run_together() -> None:
+    """Of 24 slots two at a time are 48 rows: with room for 60 the third runs alone."""
+    engine = Recorder(NumpyEngine())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "LARGEST_REFRESH", 60)
+        finish(engine, [request("fast-dllm-dual", prompt) for prompt in PROMPTS])
+    assert [launch.bind for launch in engine.launches if launch.bind][:2] == [(0, 2, 24), (2, 1, 24)]
+
+
+def test_a_refresh_much_narrower_than_the_cache_runs_at_its_own_width() -> None:
+    """Its rows are copied into the lane, and what follows sees the same as after one that was written there."""
+
+    def decode(canvas: Canvas) -> Decoding:
+        block = Block(canvas.start, canvas.start + 4)
+        window = np.concatenate((np.arange(canvas.start + 4), [len(canvas) - 1]))
+        yield canvas.refresh(window, predict=block)
+        fill(canvas, (yield canvas.step(block, visible=np.arange(window.size) < canvas.start)))
+
+    wide, narrow = ([request(scripted(decode, capacity=size), prompt) for prompt in PROMPTS] for size in (13, 40))
+    exact, wasteful = Recorder(NumpyEngine()), Recorder(NumpyEngine())
+    finish(exact, wide)
+    finish(wasteful, narrow)
+    assert (kinds(exact.launches), exact.operations) == ("fRRb", ["store"])
+    assert (kinds(wasteful.launches), wasteful.operations) == ("fffb", ["store"] * 3)
+    assert [launch.profile.queries for launch in wasteful.launches] == [10, 8, 13, 4]
+    for first, second in zip(wide, narrow, strict=True):
+        assert first.canvas.tokens.tolist() == second.canvas.tokens.tolist()
+        np.testing.assert_allclose(first.canvas.commits[0].confidences, second.canvas.commits[0].confidences, rtol=1e-5)
 
 
 def test_a_refresh_waits_for_no_one() -> None:
@@ -66,20 +115,24 @@ def test_a_refresh_waits_for_no_one() -> None:
     engine = Recorder(NumpyEngine())
     asked = [request("fast-dllm-dual", prompt, block_length=length) for prompt, length in zip(PROMPTS, (4, 8, 4), strict=True)]
     finish(engine, asked)
-    assert kinds(engine.launches)[:9] == "RRRbbbRRb"
+    assert kinds(engine.launches)[:8] == "RbbbRRbb"
     blocks = [launch for launch in engine.launches if launch.cache]
     assert {launch.cache for launch in blocks if launch.profile.queries == 4} == {(0, 3, 24)}
-    assert {launch.cache for launch in blocks if launch.profile.queries == 8} == {(1, 1, 24)}
+    # The one between them has lane 1 until the others end, and lane 0 then.
+    assert {launch.cache for launch in blocks if launch.profile.queries == 8} == {(1, 1, 24), (0, 1, 24)}
+    # The lane between the two has its row of the step, on padding.
+    assert all(not launch.input_ids[1].any() for launch in blocks if launch.profile.queries == 4)
 
 
-def test_rows_without_a_sequence_run_on_padding() -> None:
-    """The middle lane has ended: its row is filled with nothing, and the others' answers do not change."""
+def test_who_has_ended_leaves_no_gap() -> None:
+    """The middle lane ends: the last takes its place, steps have two rows then, and the others' tokens do not change."""
     engine = Recorder(NumpyEngine())
-    pairs = list(zip(PROMPTS, (16, 4, 16), strict=True))
+    pairs = list(zip(PROMPTS, (16, 12, 16), strict=True))
     asked = [request("fast-dllm-dual", prompt, gen_length=length, block_length=4) for prompt, length in pairs]
     finish(engine, asked)
-    idle = [launch for launch in engine.launches if launch.profile.batch == 3 and not launch.input_ids[1].any()]
-    assert len(idle) == 9
+    blocks = [launch.cache for launch in engine.launches if launch.cache]
+    assert blocks == [(0, 3, 24)] * 9 + [(0, 2, 24)] * 3
+    assert engine.operations.count("copy") == 1
     for mine, (prompt, length) in zip(asked, pairs, strict=True):
         alone = request("fast-dllm-dual", prompt, gen_length=length, block_length=4)
         finish(NumpyEngine(), [alone])
@@ -113,8 +166,7 @@ def test_no_group_starves(groups: int) -> None:
 def test_more_requests_than_room() -> None:
     engine, prompts = Recorder(NumpyEngine()), [*PROMPTS, *PROMPTS]
     asked = [request("fast-dllm-dual", prompt, unmask="quota") for prompt in prompts]
-    driver = Scheduler(engine, max_batch=2)
-    ends = [event.request for event in driver.run(asked) if isinstance(event, Finished)]
+    ends = [event.request for event in Scheduler(engine, max_batch=2).run(asked) if isinstance(event, Finished)]
     assert engine.allocated == [(2, 24)]
     assert max(launch.profile.batch for launch in engine.launches) == 2
     assert {id(each) for each in ends} == {id(each) for each in asked}
@@ -147,9 +199,9 @@ def test_cache_bytes() -> None:
         "sparse-dllm": (3 * 8 * slot, (3 * 8 + 24) * slot),
     }
     for system, (steady, peak) in expected.items():
-        driver = Scheduler(engine)
-        list(driver.run([request(system, prompt) for prompt in PROMPTS]))
-        assert (driver.steady_cache_bytes, driver.peak_cache_bytes) == (steady, peak)
+        scheduler = Scheduler(engine)
+        list(scheduler.run([request(system, prompt) for prompt in PROMPTS]))
+        assert (scheduler.steady_cache_bytes, scheduler.peak_cache_bytes) == (steady, peak)
 
 
 def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
@@ -159,7 +211,7 @@ def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
         visible = np.zeros(len(canvas), dtype=np.bool_)
         for position in range(len(canvas)):
             block = Block(position, position + 1)
-            result = yield replace(canvas.window_step(block, block, visible.copy()), keep_rows=True)
+            result = yield canvas.step(block, visible=visible.copy(), keep_rows=True)
             yield Store(np.array([position]), np.array([0]))
             visible[position] = True
             if position >= canvas.start:
@@ -169,7 +221,7 @@ def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
         """The same attention without a cache: causal, over the tokens as they were when they were stored."""
         tokens = canvas.tokens.copy()
         for position in range(len(canvas)):
-            step = canvas.full_step(Block(position, position + 1))
+            step = canvas.step(canvas.whole, predict=Block(position, position + 1))
             hidden = np.tri(len(canvas), dtype=np.bool_)
             result = yield replace(step, input_ids=tokens, own_mask=hidden)
             if position >= canvas.start:
@@ -178,7 +230,7 @@ def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
     engine = Recorder(NumpyEngine())
     asked = [request(scripted(cached, capacity=24), prompt) for prompt in PROMPTS]
     finish(engine, asked)
-    assert engine.operations == ["store"] * sum(len(each.canvas) for each in asked)
+    assert engine.operations.count("store") == sum(len(each.canvas) for each in asked)
     assert max(launch.profile.batch for launch in engine.launches) == 3
     for mine, prompt in zip(asked, PROMPTS, strict=True):
         alone = request(scripted(uncached), prompt)
@@ -187,19 +239,19 @@ def test_rows_are_stored_from_a_sequences_own_row_into_its_own_lane() -> None:
 
 
 def test_saliency_is_of_a_sequences_own_row_and_lane() -> None:
-    """For a batched step as for a refresh, which runs alone."""
+    """For a batched step as for a refresh."""
     found: dict[int, FloatArray] = {}
 
     def decode(canvas: Canvas) -> Decoding:
         block = Block(canvas.start, canvas.start + 4)
-        yield canvas.full_step(block, keep=True)
-        step = canvas.window_step(block, block, canvas.outside(block))
+        yield canvas.refresh(predict=block)
+        step = canvas.step(block, visible=canvas.outside(block))
         yield replace(step, saliency_weights=np.full(4, 0.25, dtype=np.float32))
         found[canvas.start] = (yield Saliency())[:, : len(canvas)]
 
     engine = Recorder(NumpyEngine())
     finish(engine, [request(scripted(decode, capacity=24), prompt) for prompt in PROMPTS])
-    assert kinds(engine.launches) == "RRRb"
+    assert kinds(engine.launches) == "Rb"
     together = dict(found)
     for prompt in PROMPTS:
         finish(NumpyEngine(), [request(scripted(decode, capacity=len(prompt) + 16), prompt)])

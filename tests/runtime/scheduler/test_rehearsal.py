@@ -22,7 +22,7 @@ SETTINGS = Settings(gen_length=24, block_length=8, unmask="threshold")
 
 
 def derived(system: str, contexts: tuple[int, ...], batch: int = 1, config: ModelConfig = WIDE, **changes: object) -> Workload:
-    return derive_workload(config, [(find_system(system), replace(SETTINGS, **changes))], contexts, batch)  # type: ignore[arg-type]
+    return derive_workload(config, [(find_system(system), SETTINGS.replace(**changes))], contexts, batch)
 
 
 def profiles(*sizes: tuple[int, int, int, int]) -> tuple[Profile, ...]:
@@ -34,9 +34,17 @@ def test_vanilla_sends_the_canvas() -> None:
     assert derived("vanilla", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (4, 40, 1, 8)))
 
 
-def test_the_dual_cache_sends_the_canvas_alone_and_blocks_together() -> None:
+def test_refreshes_share_a_step_while_they_are_small() -> None:
+    large = derived("fast-dllm-dual", (120,), batch=20).profiles
+    assert {profile.batch for profile in large if profile.queries == 120} == {1}
+    assert {profile.batch for profile in large if profile.queries == 8} == {1, 20}
+
+
+def test_the_dual_cache_sends_the_canvas_and_blocks_together() -> None:
     assert derived("fast-dllm-dual", (40,)) == Workload(profiles((1, 40, 1, 8), (1, 8, 40, 8)))
-    assert derived("fast-dllm-dual", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (1, 8, 40, 8), (4, 8, 40, 8)))
+    assert derived("fast-dllm-dual", (40,), batch=4) == Workload(
+        profiles((1, 40, 1, 8), (4, 40, 1, 8), (1, 8, 40, 8), (4, 8, 40, 8))
+    )
 
 
 def test_the_prefix_cache_sends_ever_shorter_windows() -> None:

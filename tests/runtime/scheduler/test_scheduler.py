@@ -9,10 +9,12 @@ import pytest
 
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.decoding.step import StepResult
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
-from dllm_edge.runtime.scheduler.request import Committed, Finished
+from dllm_edge.runtime.scheduler.request import Changed, Finished
 from dllm_edge.runtime.scheduler.scheduler import Scheduler
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding
@@ -28,20 +30,21 @@ def test_events_tell_the_whole_decode(system: str) -> None:
     tokens = asked.canvas.tokens.copy()
     *commits, end = Scheduler(NumpyEngine()).run([asked])
     for event in commits:
-        assert isinstance(event, Committed)
-        assert (tokens[event.commit.positions] == MASK).all()
-        tokens[event.commit.positions] = event.commit.ids
+        assert isinstance(event, Changed)
+        assert isinstance(event.change, Commit)
+        assert (tokens[event.change.positions] == MASK).all()
+        tokens[event.change.positions] = event.change.ids
     assert isinstance(end, Finished)
     assert tokens.tolist() == asked.canvas.tokens.tolist()
     assert MASK not in tokens
-    forwards = [event.forward for event in commits if isinstance(event, Committed)]
+    forwards = [event.forward for event in commits if isinstance(event, Changed)]
     assert forwards == sorted(set(forwards))
     assert (end.request, end.reason, forwards[-1]) == (asked, "complete", end.forwards)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_counters_are_the_engines_launches(system: str) -> None:
-    """T12."""
+    """Counted from what the engine was asked for."""
     engine = Recorder(NumpyEngine())
     (end,) = finish(engine, [request(system)])
     assert end.forwards == len(engine.launches) == len(end.trace)
@@ -85,7 +88,7 @@ def test_cancelled_on_the_way_while_others_go_on(system: str) -> None:
     finish(NumpyEngine(), [alone])
     ends = {}
     for event in Scheduler(NumpyEngine()).run(asked):
-        if isinstance(event, Committed) and event.request is asked[1] and event.forward == 4:
+        if isinstance(event, Changed) and event.request is asked[1] and event.forward == 4:
             event.request.cancel()
         if isinstance(event, Finished):
             ends[id(event.request)] = event
@@ -101,7 +104,7 @@ def test_closing_the_iterator_ends_every_coroutine() -> None:
     def decode(canvas: Canvas) -> Decoding:
         try:
             for position in range(canvas.start, canvas.stop):
-                fill(canvas, (yield canvas.full_step(Block(position, position + 1))))
+                fill(canvas, (yield canvas.step(canvas.whole, predict=Block(position, position + 1))))
         finally:
             closed.append(len(canvas))
 
@@ -130,7 +133,7 @@ def test_an_engine_that_fails_leaves_no_coroutine_open() -> None:
 
     def decode(canvas: Canvas) -> Decoding:
         try:
-            yield canvas.full_step(Block(canvas.start, canvas.stop))
+            yield canvas.step(canvas.whole, predict=Block(canvas.start, canvas.stop))
         finally:
             closed.append("closed")
 
@@ -148,10 +151,10 @@ def test_a_trace_is_what_was_sent_and_what_came_back() -> None:
 
     def decode(canvas: Canvas) -> Decoding:
         block = Block(canvas.start, canvas.start + 3)
-        seen.append((yield canvas.full_step(block, keep=True)))
+        seen.append((yield canvas.refresh(predict=block)))
         fill(canvas, seen[0])
-        seen.append((yield canvas.window_step(block, block, canvas.outside(block))))
-        seen.append((yield canvas.full_step(block)))
+        seen.append((yield canvas.step(block, visible=canvas.outside(block))))
+        seen.append((yield canvas.step(canvas.whole, predict=block)))
         fill(canvas, seen[2])
         fill(canvas, seen[2])
 
@@ -196,7 +199,7 @@ def test_decodes_on_one_engine_may_take_turns() -> None:
     finish(engine, alone)
     asked = [request("fast-dllm-dual", prompt) for prompt in PROMPTS]
     for event in Scheduler(engine).run(asked):
-        if isinstance(event, Committed) and event.forward == 3:
+        if isinstance(event, Changed) and event.forward == 3:
             finish(engine, [request("fast-dllm-dual", prompt[::-1]) for prompt in PROMPTS])
     assert [each.canvas.tokens.tolist() for each in asked] == [each.canvas.tokens.tolist() for each in alone]
 
@@ -214,5 +217,5 @@ def test_no_requests() -> None:
 def test_the_same_seed_gives_the_same_tokens_and_another_gives_others() -> None:
     engine = NumpyEngine()
     asked = [request("vanilla", seed=seed, temperature=1.0) for seed in (3, 3, 4)]
-    results = [[event.commit.ids.tolist() for event in commits(engine, each)] for each in asked]
+    results = [[commit.ids.tolist() for commit in commits(engine, each)] for each in asked]
     assert results[0] == results[1] != results[2]

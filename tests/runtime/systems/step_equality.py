@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from dllm_edge.runtime.arrays import IntArray
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
-from dllm_edge.runtime.decoding.step import Step, StepResult, Store
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.step import Forward, StepResult, Store
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.systems.base import Decoding
 
 from ..scripted import fill
@@ -28,7 +29,7 @@ def assert_same(first: StepResult, second: StepResult, tolerance: float) -> int:
     return shared
 
 
-def source(step: Step, row: int) -> int:
+def source(step: Forward, row: int) -> int:
     return int(step.position_ids[step.logit_rows[row]])
 
 
@@ -44,14 +45,14 @@ def block_cache(tolerance: float, slots: IntArray) -> Callable[[Canvas], Decodin
         for block in canvas.blocks(length):
             while stored < block.start // length * length:
                 chunk = Block(stored, stored + length)
-                yield replace(canvas.window_step(chunk, chunk, visible.copy()), keep_rows=True)
+                yield canvas.step(chunk, visible=visible.copy(), keep_rows=True)
                 yield Store(slots[stored : stored + length], np.arange(length))
                 visible[slots[stored : stored + length]] = True
                 stored += length
             window = Block(stored, min(stored + length, len(canvas)))
             while canvas.masked(block).size:
-                cached = yield canvas.window_step(block, window, visible.copy())
-                exact = yield canvas.full_step(block)
+                cached = yield canvas.step(window, predict=block, visible=visible.copy())
+                exact = yield canvas.step(canvas.whole, predict=block)
                 compared += assert_same(cached, exact, tolerance)
                 fill(canvas, exact)
         assert compared
@@ -75,8 +76,8 @@ def pipelined(tolerance: float, length: int) -> Callable[[Canvas], Decoding]:
             done = max(edge for edge in edges if edge <= first)
             stop = next((edge for edge in edges if edge >= done + 2 * length), len(canvas))
             predicted, window = Block(done, stop), Block(stored, stop)
-            whole = replace(canvas.full_step(predicted), own_mask=sees)
-            step = canvas.window_step(predicted, window, visible.copy())
+            whole = replace(canvas.step(canvas.whole, predict=predicted), own_mask=sees)
+            step = canvas.step(window, predict=predicted, visible=visible.copy())
             cached = yield replace(step, own_mask=sees[stored:stop, stored:stop], keep_rows=True)
             new = np.arange(stored, done)
             yield Store(new, new - stored)
@@ -99,7 +100,7 @@ def reordered(tolerance: float) -> Callable[[Canvas], Decoding]:
             known = np.setdiff1d(np.arange(len(canvas)), masked)
             order = np.concatenate((known, random.permutation(masked)))
             place = np.argsort(order)
-            step = replace(canvas.full_step(whole), own_mask=place[:, None] >= place)
+            step = replace(canvas.step(canvas.whole, predict=whole), own_mask=place[:, None] >= place)
             ahead = np.tri(order.size, dtype=np.bool_)
             moved = replace(step, input_ids=step.input_ids[order], position_ids=order, predicts=order, own_mask=ahead)
             sent, exact = (yield moved), (yield step)

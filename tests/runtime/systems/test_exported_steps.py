@@ -27,8 +27,8 @@ def refreshed(canvas: Canvas) -> Decoding:
     """T3: each block step comes right after a refresh of the same canvas."""
     for block in canvas.blocks(8):
         while canvas.masked(block).size:
-            exact = yield canvas.full_step(block, keep=True)
-            assert assert_same((yield canvas.window_step(block, block, canvas.outside(block))), exact, TOLERANCE)
+            exact = yield canvas.refresh(predict=block)
+            assert assert_same((yield canvas.step(block, visible=canvas.outside(block))), exact, TOLERANCE)
             fill(canvas, exact)
 
 

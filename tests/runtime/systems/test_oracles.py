@@ -11,10 +11,11 @@ import pytest
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.step import Reserve
 from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
-from dllm_edge.runtime.systems.base import RULE_SETTINGS, Decoding, System
-from dllm_edge.runtime.unmasking.unmasker import Unmasker
+from dllm_edge.runtime.systems.base import Decoding, System
+from dllm_edge.runtime.unmasking.unmasking import Unmasking
 
 from ..numpy_engine import ENDLESS, SHIFTED, NumpyEngine
 from ..recorder import finish
@@ -47,8 +48,8 @@ def assert_equal(first: Request, second: Request, steps: int | None = None) -> N
         np.testing.assert_allclose(here.confidences, there.confidences, rtol=1e-5)
 
 
-def system_of(decode: Callable[[Canvas, Settings, Unmasker], Decoding]) -> System:
-    return System("tested", "", "", decode, lambda canvas, settings: len(canvas), RULE_SETTINGS, ("bidirectional",), {})
+def system_of(decode: Callable[[Canvas, Settings, Unmasking], Decoding]) -> System:
+    return System("tested", "", "", "2025-01", decode, ("bidirectional",))
 
 
 @rules
@@ -62,12 +63,12 @@ def test_the_first_step_of_a_block_is_the_baselines(system: str, rule: dict[str,
 def test_a_dual_cache_that_is_always_fresh_is_no_cache(rule: dict[str, Any]) -> None:
     """T3: a refresh before every block step, whose answer is thrown away; staleness is the only approximation."""
 
-    def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-        for block in canvas.blocks(settings.block):
-            unmasker.begin(block)
-            while unmasker.pending:
-                yield canvas.full_step(block, keep=True)
-                unmasker.commit((yield canvas.window_step(block, block, canvas.outside(block))))
+    def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+        yield Reserve(len(canvas))
+        for block, rule in unmasking.blocks():
+            while rule.pending:
+                yield canvas.refresh(predict=block)
+                rule.commit((yield canvas.step(block, visible=canvas.outside(block))))
 
     assert_equal(decoded(system_of(decode), **rule), decoded("vanilla", **rule))
 
@@ -95,14 +96,13 @@ def test_sparse_that_keeps_everything_is_a_dual_cache_filled_later(
 ) -> None:
     """T5."""
 
-    def decode(canvas: Canvas, settings: Settings, unmasker: Unmasker) -> Decoding:
-        for block in canvas.blocks(settings.block):
-            unmasker.begin(block, first_alone=canvas.config.logit_shift)
+    def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+        yield Reserve(len(canvas))
+        for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):
             step = 0
-            while unmasker.pending:
-                full = step <= delay
-                window = canvas.window_step(block, block, canvas.outside(block))
-                unmasker.commit((yield canvas.full_step(block, keep=step == delay) if full else window))
+            while rule.pending:
+                full = canvas.refresh(predict=block) if step == delay else canvas.step(canvas.whole, predict=block)
+                rule.commit((yield full if step <= delay else canvas.step(block, visible=canvas.outside(block))))
                 step += 1
 
     sparse = decoded("sparse-dllm", config, retention=1.0, delay=delay, **rule)

@@ -7,7 +7,8 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.arrays import IntArray
-from dllm_edge.runtime.decoding.canvas import Block, Canvas
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.engines.base import Lanes
 from dllm_edge.runtime.systems.base import Decoding
 
@@ -59,9 +60,9 @@ def test_targets_are_logits_by_name() -> None:
 
     def decode(canvas: Canvas) -> Decoding:
         block = Block(canvas.start, canvas.start + 4)
-        first = yield canvas.full_step(block)
+        first = yield canvas.step(canvas.whole, predict=block)
         targets = first.topk_ids[:, : canvas.start % 4 + 1]
-        again = yield replace(canvas.full_step(block), target_ids=targets)
+        again = yield replace(canvas.step(canvas.whole, predict=block), target_ids=targets)
         np.testing.assert_array_equal(again.target_logits, first.topk_logits[:, : targets.shape[1]])
 
     engine = Recorder(NumpyEngine())
@@ -75,10 +76,10 @@ def test_hidden_rows_and_slots_change_nothing(config: ModelConfig) -> None:
 
     def decode(canvas: Canvas) -> Decoding:
         block, short = Block(canvas.start, canvas.start + 4), Block(0, canvas.start + 4)
-        window = canvas.window_step(block, short, np.zeros(0, dtype=np.bool_))
+        window = canvas.step(short, predict=block, visible=np.zeros(0, dtype=np.bool_))
         own = np.eye(len(canvas), dtype=np.bool_)
         own[:, : short.stop] |= np.arange(len(canvas))[:, None] < short.stop
-        padded = yield replace(canvas.full_step(block), own_mask=own)
+        padded = yield replace(canvas.step(canvas.whole, predict=block), own_mask=own)
         assert assert_same((yield window), padded, 1e-6)
         hidden = yield replace(window, visible=np.zeros(24, dtype=np.bool_))
         assert assert_same(hidden, padded, 1e-6)

@@ -9,9 +9,10 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
-from dllm_edge.runtime.decoding.settings import Settings, Unmask
+from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.unmasking import RULES as RULES_BY_NAME
 
 from ..numpy_engine import ENDLESS, MASK, SHIFTED, NumpyEngine
 from ..recorder import Recorder, finish
@@ -86,11 +87,10 @@ def test_one_token_a_step_where_no_confidence_is_enough(system: str) -> None:
 )
 def test_canvases_with_given_tokens(tokens: list[int], system: str, config: ModelConfig) -> None:
     """Infilling: what is given stays, what is masked is decoded, in blocks that may be given in whole or in part."""
-    rules: tuple[Unmask, ...] = ("quota", "schedule", "threshold", "factor")
-    for unmask, length in product(rules, (1, 3, 0)):
+    for unmask, length in product(RULES_BY_NAME, (1, 3, 0)):
         canvas = Canvas(tokens, config)
         whole = max(canvas.stop - canvas.start, length)
-        settings = Settings(gen_length=whole - whole % (length or 1), block_length=length, unmask=unmask, early_stop=False)
+        settings = Settings(gen_length=whole, block_length=length, unmask=unmask, early_stop=False)
         finish(NumpyEngine(config), [Request(canvas, SYSTEMS[system], settings)])
         assert MASK not in canvas.tokens
         assert all(new == old for new, old in zip(canvas.tokens.tolist(), tokens, strict=True) if old != MASK)

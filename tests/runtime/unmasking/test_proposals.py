@@ -7,7 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from dllm_edge.runtime.arrays import FloatArray
-from dllm_edge.runtime.unmasking.proposals import Confidence, Proposals, confidences, sample
+from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.step import StepResult
+from dllm_edge.runtime.decoding.window import Block
+from dllm_edge.runtime.unmasking.proposals import ConfidenceKind, Proposals, confidences, sample
+
+from ..numpy_engine import CONFIG, MASK
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
@@ -23,7 +28,7 @@ LOGSUMEXP = np.log(np.exp(LOGITS.astype(np.float64)).sum(1)).astype(np.float32)
 ENTROPY = np.array([-(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS], dtype=np.float32)
 
 
-def sure(kind: Confidence, chosen: FloatArray) -> NDArray[Any]:
+def confidence_of(kind: ConfidenceKind, chosen: FloatArray) -> NDArray[Any]:
     return confidences(kind, chosen, CANDIDATES, LOGSUMEXP, ENTROPY, np.random.default_rng(0))
 
 
@@ -35,15 +40,15 @@ def sure(kind: Confidence, chosen: FloatArray) -> NDArray[Any]:
         ("entropy", [(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS]),
     ],
 )
-def test_confidences_are_of_the_distribution_over_the_whole_vocabulary(kind: Confidence, expected: list[float]) -> None:
-    actual = sure(kind, CANDIDATES[:, 0])
+def test_confidences_are_of_the_distribution_over_the_whole_vocabulary(kind: ConfidenceKind, expected: list[float]) -> None:
+    actual = confidence_of(kind, CANDIDATES[:, 0])
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_a_sampled_tokens_confidence_is_its_own_probability() -> None:
     np.testing.assert_allclose(
-        sure("maskgit_plus", CANDIDATES[:, 2]), [softmax(LOGITS[0])[2], softmax(LOGITS[1])[3]], rtol=1e-6
+        confidence_of("maskgit_plus", CANDIDATES[:, 2]), [softmax(LOGITS[0])[2], softmax(LOGITS[1])[3]], rtol=1e-6
     )
 
 
@@ -54,7 +59,7 @@ def test_a_margin_over_no_second_candidate_is_the_probability() -> None:
 
 
 def test_random_confidence_depends_on_the_seed_alone() -> None:
-    first, again = sure("random", CANDIDATES[:, 0]), sure("random", CANDIDATES[:, 3])
+    first, again = confidence_of("random", CANDIDATES[:, 0]), confidence_of("random", CANDIDATES[:, 3])
     assert first.tolist() == again.tolist()
     assert len(set(first.tolist())) == 2
     assert ((first >= 0) & (first < 1)).all()
@@ -99,8 +104,18 @@ def test_rows_are_drawn_independently() -> None:
     assert len(set(sample(rows, 1.0, np.random.default_rng(0)).tolist())) == 4
 
 
-def test_take_picks_places() -> None:
-    proposals = Proposals(np.array([4, 6, 9]), np.array([11, 12, 13]), np.array([0.1, 0.2, 0.3], dtype=np.float32))
-    positions, ids, confidence = proposals.take(np.array([2, 0]))
-    assert len(proposals) == 3
-    assert (positions.tolist(), ids.tolist(), confidence.tolist()) == ([9, 4], [13, 11], [np.float32(0.3), np.float32(0.1)])
+def test_what_rules_look_at_is_of_the_proposed_rows() -> None:
+    result = StepResult(
+        Canvas([7, *[MASK] * 4], CONFIG).step(Block(1, 5)),
+        topk_ids=np.array([[1, 2], [3, 4], [5, 6], [7, 8]]),
+        topk_logits=np.log(np.array([[0.5, 0.25], [0.6, 0.1], [0.7, 0.2], [0.8, 0.1]], dtype=np.float32)),
+        logsumexp=np.array([0.0, 1.0, 0.0, 0.0], dtype=np.float32),
+        entropy=np.array([1.0, 2.0, 3.0, 4.0], dtype=np.float32),
+        target_logits=np.zeros((4, 1), dtype=np.float32),
+    )
+    rows = np.array([1, 3])
+    proposals = Proposals(rows + 1, np.array([3, 7]), np.array([0.6, 0.8], dtype=np.float32), rows > 1, rows, result)
+    assert len(proposals) == 2
+    assert proposals.topk_ids.tolist() == [[3, 4], [7, 8]]
+    np.testing.assert_allclose(np.exp(proposals.topk_log_probs), [[0.6 / np.e, 0.1 / np.e], [0.8, 0.1]], rtol=1e-6)
+    assert proposals.entropy.tolist() == [2.0, 4.0]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dllm_edge import Model, load
-from dllm_edge.runtime.scheduler.request import Committed, Finished, Request
+from dllm_edge.runtime.scheduler.request import Changed, Finished, Request
 from dllm_edge.scripts.cli.canvas_view import MASK, MASKED, NEW, CanvasView
 
 
@@ -35,8 +35,8 @@ def test_masks_give_way_to_tokens_block_by_block(model: Model) -> None:
     assert [text.plain.count(MASK) for text in cells(view)] == [8, 8]
     seen: list[tuple[int, int, int]] = []
 
-    def watch(event: Committed | Finished) -> None:
-        if isinstance(event, Committed):
+    def watch(event: Changed | Finished) -> None:
+        if isinstance(event, Changed):
             view.update(event)
             first, second = cells(view)
             assert styled(first, MASKED) == first.plain.count(MASK)

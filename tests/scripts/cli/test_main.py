@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.settings import DECLARED
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.scripts.cli import bundles
 from dllm_edge.scripts.cli.main import app
@@ -170,7 +170,7 @@ def test_systems_lists_every_setting(command: Command) -> None:
     assert "quota" in threshold["choices"]
     assert all(setting["meaning"] for system in found.values() for setting in system["settings"].values())
     out = command("systems")[1]
-    assert all(name in out for name in (*SYSTEMS, *vars(Settings())))
+    assert all(name in out for name in (*SYSTEMS, *DECLARED))
 
 
 def test_doctor_finds_what_this_machine_has(command: Command) -> None:
@@ -189,9 +189,12 @@ BAD_INPUT = {
     "value out of range": (("--set", "threshold=7"), "threshold=7.0: must be between 0 and 1.01"),
     "value that is no number": (("--set", "threshold=nan"), "threshold=nan: must be between"),
     "wrong type": (("--set", "steps=many"), "steps=many: must be a whole number"),
-    "wrong choice": (("--set", "unmask=all"), "unmask=all: must be one of quota, "),
+    "wrong choice": (("--set", "unmask=all"), "unmask=all: must be one of factor, quota, "),
     "no assignment": (("--set", "threshold"), "--set threshold: must be key=value"),
-    "length that does not fit the blocks": (("--gen-length", "33"), "gen_length=33 does not fit block_length=32"),
+    "steps that do not fit the blocks": (
+        ("--gen-length", "33", "--set", "steps=7"),
+        "steps=7 do not spread evenly over 2 blocks",
+    ),
     "prompt too long": (("--prompt", "x " * 600), "this model has 512"),
     "generation too long": (("--gen-length", "3200000000"), "this model has 512"),
     "empty prompt": (("--prompt", " "), "the prompt is empty"),

@@ -20,7 +20,7 @@ from dllm_edge.runtime.engines.device.engine import DeviceEngine
 from dllm_edge.runtime.engines.device.memory import DeviceCache
 from dllm_edge.runtime.engines.host import HostCache
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
-from dllm_edge.runtime.scheduler.rehearsal import derive_workload, rehearse
+from dllm_edge.runtime.scheduler.rehearsal import check_served, derive_workload
 from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS, find_system
 
@@ -49,7 +49,7 @@ def reference(bundle: Bundle) -> OnnxRuntimeEngine:
 
 
 def settings_of(rule: str) -> Settings:
-    return Settings(gen_length=GENERATED, block_length=BLOCK, early_stop=False, **SETTINGS[rule])  # type: ignore[arg-type]
+    return Settings(gen_length=GENERATED, block_length=BLOCK, early_stop=False, **SETTINGS[rule])
 
 
 def engine_for(bundle: Bundle, systems: Sequence[str] = tuple(SYSTEMS), batch: int = 1, **options: Any) -> DeviceEngine:
@@ -223,8 +223,7 @@ def test_freed_caches_make_room(bundle: Bundle) -> None:
 def test_what_no_profile_serves(bundle: Bundle, system: str, lengths: list[int], changes: dict[str, Any], message: str) -> None:
     engine = engine_for(bundle, ["vanilla", "fast-dllm-dual"])
     asked = [
-        replace(request, settings=replace(request.settings, **changes))
-        for request in requests(engine, system, "quota", lengths)
+        replace(request, settings=request.settings.replace(**changes)) for request in requests(engine, system, "quota", lengths)
     ]
     with pytest.raises(DllmEdgeError) as error:
         finish(engine, asked)
@@ -234,6 +233,6 @@ def test_what_no_profile_serves(bundle: Bundle, system: str, lengths: list[int],
         assert isinstance(executor, ProfiledExecutor)
         executor.prepared.clear()
         with pytest.raises(DllmEdgeError) as rehearsed:
-            rehearse(engine, asked)
+            check_served(engine, asked)
         assert message in str(rehearsed.value)
         assert not executor.prepared

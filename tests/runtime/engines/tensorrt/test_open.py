@@ -20,7 +20,7 @@ from dllm_edge.runtime.engines.tensorrt import open as tensorrt
 from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.engines.tensorrt.open import open_tensorrt, try_engine
 from dllm_edge.runtime.generate import Model
-from dllm_edge.runtime.scheduler.rehearsal import derive_workload, rehearse
+from dllm_edge.runtime.scheduler.rehearsal import check_served, derive_workload
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ...host_cuda import HostCuda
@@ -69,8 +69,8 @@ def test_plans_are_loaded_when_a_step_is_wanted_and_once(bundle: Bundle, library
     build(bundle, ("fast-dllm-dual",))
     engine = open_tensorrt(bundle)
     with pytest.raises(DllmEdgeError, match="the engine was built for none: run 'dllm-edge build"):
-        rehearse(engine, requests(engine, "sparse-dllm", "quota", [5]))
-    rehearse(engine, requests(engine, "fast-dllm-dual", "quota", [5]))
+        check_served(engine, requests(engine, "sparse-dllm", "quota", [5]))
+    check_served(engine, requests(engine, "fast-dllm-dual", "quota", [5]))
     assert library.loads == 0
     alone(engine, "fast-dllm-dual", "quota")
     assert library.loads == 1

@@ -1,0 +1,105 @@
+"""A request under way: its coroutine, what it waits for, and its lanes of caches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..decoding.step import Answer, CacheOperation, Forward, Refresh, Reserve, Step
+from ..decoding.trace import StepTrace
+from ..engines.base import Lanes
+from ..unmasking.unmasking import Unmasking
+from .cache_pool import Lane
+from .request import Finished, FinishReason, Request
+
+ENDLESS_FACTOR, ENDLESS_MARGIN = 8, 64
+"""A decode takes at most so many forwards for each mask and each step that it was given, and so many more: no system needs
+as many, and one whose tokens return to the mask forever must end, too."""
+
+
+@dataclass(eq=False)
+class Sequence:
+    """The state of a request that is decoded: `pending` is what its coroutine wants next (None: it has ended)."""
+
+    request: Request
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    """By model, its lane of a cache."""
+    evicting: Lanes | None = None
+    """The buffer that an evicting refresh has filled, until the operations that follow it are over."""
+    saliency_queries: FloatArray | None = None
+    """`[layers, Hkv, D]`: those of the last forward that averaged queries."""
+    forwards: int = 0
+    refresh_forwards: int = 0
+    engine_seconds: float = 0.0
+    waited: int = 0
+    trace: list[StepTrace] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.started = time.perf_counter()
+        self.unmasking = Unmasking(request.canvas, request.settings, np.random.default_rng(request.seed))
+        self.limit = _limit(request)
+        self.coroutine = request.system.decode(request.canvas, request.settings, self.unmasking)
+        self.pending: Forward | CacheOperation | None = next(self.coroutine, None)
+
+    def answer(self, answer: Answer) -> None:
+        """Send the coroutine what it waits for and take what it wants next."""
+        try:
+            self.pending = self.coroutine.send(answer)
+        except StopIteration:
+            self.pending = None
+
+    @property
+    def step(self) -> Step | None:
+        """The step that it waits for, if that is what it wants and there is more to be run for it."""
+        return self.pending if isinstance(self.pending, Step) and not self.over else None
+
+    @property
+    def refresh(self) -> Refresh | None:
+        """The refresh that it waits for, if that is what it wants and there is more to be run for it."""
+        return self.pending if isinstance(self.pending, Refresh) and not self.over else None
+
+    @property
+    def operation(self) -> CacheOperation | None:
+        """The cache operation that it waits for, if that is what it wants."""
+        return self.pending if isinstance(self.pending, CacheOperation) else None
+
+    def reserved(self, model: str, bound: bool | None = None) -> int:
+        """Return the slots that it is about to reserve for a model, in a cache that is `bound` (None: or not); 0: none."""
+        asked = self.pending
+        if not isinstance(asked, Reserve) or asked.model != model or bound not in (None, asked.bound):
+            return 0
+        return asked.slots
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be run for it."""
+        return self.pending is None or self.request.cancelled or self.forwards >= self.limit
+
+    @property
+    def reason(self) -> FinishReason:
+        """Why it is over."""
+        if self.pending is not None:
+            return "cancelled" if self.request.cancelled else "step_limit"
+        return "stop" if self.request.canvas.end_of_text is not None else "complete"
+
+    def finish(self) -> Finished:
+        """End it, and return the event that says so."""
+        self.coroutine.close()
+        return Finished(
+            self.request,
+            self.reason,
+            self.forwards,
+            self.refresh_forwards,
+            time.perf_counter() - self.started,
+            self.engine_seconds,
+            self.trace,
+        )
+
+
+def _limit(request: Request) -> int:
+    settings, masks = request.settings, int(request.canvas.generated_positions.sum())
+    return int(settings.max_steps) or ENDLESS_FACTOR * (masks + int(settings.steps)) + ENDLESS_MARGIN

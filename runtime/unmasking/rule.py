@@ -1,0 +1,112 @@
+"""What an unmasking rule is: it sees a step's proposals and says what is committed, put back to the mask, or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from ...graphs.errors import DllmEdgeError
+from ..arrays import FloatArray, IntArray
+from ..decoding.canvas import Canvas
+from ..decoding.settings import CHECKS, Setting, Settings, declare
+from .proposals import Proposals
+
+
+def _none() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
+
+    `scores` `[m]` is what the rule ordered the proposals by (None: their confidence).
+    """
+
+    commit: IntArray = field(default_factory=_none)
+    remask: IntArray = field(default_factory=_none)
+    edit: IntArray = field(default_factory=_none)
+    scores: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a block begins with: `masks` masked positions to be committed over `steps` steps, of which `spent` are gone.
+
+    `random` is the request's own source of chance.
+    """
+
+    masks: int
+    steps: int
+    spent: int
+    random: np.random.Generator
+
+
+class Rule:
+    """The rule of one block in flight: asked once a step, it may keep what it needs from earlier steps.
+
+    A rule is a file of this folder: it declares the settings that it reads beyond those that all have, and registers itself.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What it commits, and its source."""
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    looks_at: ClassVar[Literal["masked", "all"]] = "masked"
+    """Whether proposals are for the block's masked positions, or for committed ones, too."""
+
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        """Begin a block."""
+
+    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
+        """Decide over proposals, of which there is at least one; `step` counts the block's steps from 0."""
+        raise NotImplementedError
+
+    def gates(self) -> Sequence[float]:
+        """Return the scores at which the last decision would have changed, beyond their order: none for an order alone."""
+        return ()
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        """Raise `DllmEdgeError` for settings that the rule cannot work with."""
+
+
+RULES: dict[str, type[Rule]] = {}
+UNMASK = declare(Setting("unmask", "quota", "How many tokens a step commits, and which: a rule's name.", choices=RULES.keys()))
+
+R = TypeVar("R", bound=type[Rule])
+
+
+def register(rule: R) -> R:
+    """Make a rule known by its name; to be used as a decorator."""
+    assert rule.name not in RULES, f"there is a rule '{rule.name}' already"
+    RULES[rule.name] = rule
+    return rule
+
+
+def find_rule(name: str) -> type[Rule]:
+    """Return the rule of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
+    if name not in RULES:
+        raise DllmEdgeError(f"unknown rule '{name}': choose one of {', '.join(RULES)}")
+    return RULES[name]
+
+
+def _check_rule(settings: Settings) -> None:
+    RULES[settings.unmask].check(settings)
+
+
+CHECKS.append(_check_rule)
+
+
+def ranked(scores: FloatArray) -> IntArray:
+    """Return the indices of `scores` `[m]`, highest first; ties by position (index) ascending."""
+    return np.argsort(-scores, kind="stable")
+
+
+def needs_probabilities(settings: Settings) -> None:
+    """Raise `DllmEdgeError` where a rule that compares probabilities is given no such confidence."""
+    if settings.confidence == "entropy":
+        raise DllmEdgeError(f"unmask={settings.unmask} compares probabilities: confidence=entropy has none")

@@ -1,0 +1,108 @@
+"""The unmasking of one sequence: proposals from a forward's result, a block's rule over them, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..decoding.canvas import Canvas
+from ..decoding.settings import Settings
+from ..decoding.step import StepResult
+from ..decoding.trace import Choice
+from ..decoding.window import Block
+from .proposals import Proposals, confidences, sample
+from .rule import Budget, Decision, Rule, find_rule
+
+FIRST = np.zeros(1, dtype=np.int64)
+
+
+class Unmasking:
+    """The rules of one sequence's blocks, as its settings name them. `random` is the request's own source of chance."""
+
+    def __init__(self, canvas: Canvas, settings: Settings, random: np.random.Generator) -> None:
+        self.canvas, self.settings, self.random = canvas, settings, random
+        self.rule = find_rule(settings.unmask)
+        self.choices: list[Choice] = []
+
+    def take_choices(self) -> list[Choice]:
+        """Return what decisions rested on since it was last asked."""
+        choices, self.choices = self.choices, []
+        return choices
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the text has ended and nothing after its end is wanted."""
+        return self.settings.early_stop and self.canvas.end_of_text is not None
+
+    def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
+        """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
+        for block in self.canvas.blocks(self.settings.block):
+            yield block, self.begin(block, first_alone)
+            if self.stopped:
+                return
+
+    def begin(self, block: Block, first_alone: bool = False, rule: Rule | None = None) -> BlockUnmasking:
+        """Begin a block with its rule (None: that of the settings).
+
+        With `first_alone` a masked first position is committed on its own by the first forward, whatever its confidence,
+        and the rule goes on with step 1: a shifted model's refresh is all that predicts a block's first token.
+        """
+        masked = self.canvas.masked(block)
+        alone = bool(first_alone and block.start in masked)
+        if rule is None:
+            steps = self.settings.block_steps(int(masked.size))
+            rule = self.rule(self.settings, Budget(int(masked.size) - alone, steps, int(alone), self.random))
+        return BlockUnmasking(self, block, rule, alone)
+
+
+class BlockUnmasking:
+    """One block in flight: its rule, and the steps that it took."""
+
+    def __init__(self, unmasking: Unmasking, block: Block, rule: Rule, first_alone: bool) -> None:
+        self.unmasking, self.canvas, self.block, self.rule = unmasking, unmasking.canvas, block, rule
+        self.first_alone, self.step = first_alone, 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether no position of the block is masked."""
+        region = self.canvas.tokens[self.block.start : self.block.stop]
+        return not (region == self.canvas.mask_token_id).any()
+
+    @property
+    def pending(self) -> bool:
+        """Whether the block has masks left that are worth decoding."""
+        return not self.complete and not self.unmasking.stopped
+
+    def commit(self, result: StepResult) -> None:
+        """Do what the rule decides over the block's positions that the forward predicts."""
+        proposals = self.propose(result)
+        step, self.step = self.step, self.step + 1
+        if self.first_alone:
+            self.first_alone = False
+            self._apply(proposals, Decision(FIRST))
+        elif len(proposals):
+            decision = self.rule.choose(proposals, self.canvas, step)
+            scores = proposals.confidence if decision.scores is None else decision.scores
+            self.unmasking.choices.append(Choice(proposals.positions, scores, self.rule.gates()))
+            self._apply(proposals, decision)
+
+    def _apply(self, proposals: Proposals, decision: Decision) -> None:
+        for indices, change in ((decision.commit, self.canvas.commit), (decision.edit, self.canvas.edit)):
+            if indices.size:
+                change(proposals.positions[indices], proposals.ids[indices], proposals.confidence[indices])
+        if decision.remask.size:
+            self.canvas.remask(proposals.positions[decision.remask])
+
+    def propose(self, result: StepResult) -> Proposals:
+        """Return a token and its confidence for each position of the block that the rule looks at and the forward predicts."""
+        settings, random = self.unmasking.settings, self.unmasking.random
+        rows = self.canvas.predicting(self.block, result.step, committed=self.rule.looks_at == "all")
+        positions = result.step.predicts[rows]
+        logits, logsumexp = result.topk_logits[rows], result.logsumexp[rows]
+        candidates = sample(logits, settings.temperature, random)
+        each = np.arange(positions.size)
+        chosen = logits[each, candidates]
+        confidence = confidences(settings.confidence, chosen, logits, logsumexp, result.entropy[rows], random)
+        masked = self.canvas.tokens[positions] == self.canvas.mask_token_id
+        return Proposals(positions, result.topk_ids[rows, candidates], confidence, masked, rows, result)
