@@ -15,7 +15,7 @@ from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from .finding import Finding, Part
-from .setup import Setup, Tell
+from .setup import Progress, Setup
 
 GEN_LENGTH = 256
 PROMPTS = 5
@@ -58,7 +58,7 @@ class ObservedEngine(OnnxRuntimeEngine):
         return hashlib.sha256(lanes.cache.tensors.data).digest()
 
 
-def measure_overhead(setup: Setup, tell: Tell) -> Part:
+def measure_overhead(setup: Setup, progress: Progress) -> Part:
     """Decode a few questions with the dual cache, one token a step; what lies between two block steps is the host's."""
     bundle = Bundle.open(setup.bundle)
     engine = ObservedEngine(bundle, setup.threads)
@@ -68,7 +68,7 @@ def measure_overhead(setup: Setup, tell: Tell) -> Part:
     engine.runs.clear()
     for index, prompt in enumerate(prompts[1:], 1):
         _decode(model, prompt)
-        tell(index / len(prompts))
+        progress(index / len(prompts))
     pairs = [(one, two) for one, two in zip(engine.runs, engine.runs[1:], strict=False) if one.block and two.block]
     host = median(two.began - one.ended for one, two in pairs)
     inside = median(one.ended - one.began for one, _ in pairs)

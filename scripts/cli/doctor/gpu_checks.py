@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
-from ..output import size
+from ..terminal.output import size
 from .checks import Check, Version
 from .hardware import Hardware
 

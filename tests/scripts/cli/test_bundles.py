@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dllm_edge import DllmEdgeError
-from dllm_edge.scripts.cli import bundles
+from dllm_edge.scripts.cli.terminal import bundles
 
 from ..conftest import Command, parsed
 

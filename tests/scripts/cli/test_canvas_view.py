@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dllm_edge import Model, load
 from dllm_edge.runtime.scheduler.request import Committed, Finished, Request
-from dllm_edge.scripts.cli.canvas_view import MASK, MASKED, NEW, CanvasView
+from dllm_edge.scripts.cli.terminal.canvas_view import MASK, MASKED, NEW, CanvasView
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.systems import SYSTEMS
-from dllm_edge.scripts.cli import bundles
 from dllm_edge.scripts.cli.main import app
+from dllm_edge.scripts.cli.terminal import bundles
 
 from ...tiny import write_tiny
 from ..conftest import Command, parsed
@@ -279,7 +279,7 @@ def test_a_process_ends_as_documented(bundle: Path) -> None:
 
 WATCHED = """
 import sys
-from dllm_edge.scripts.cli import main
+from dllm_edge.scripts.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -7,10 +7,12 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...demo import __file__ as demo_package
-from ...graphs.errors import DllmEdgeError
-from ...runtime.generate import Model, load
-from .output import log, progress
+from ....demo import __file__ as demo_package
+from ....graphs.errors import DllmEdgeError
+from ....runtime.generate import Model, load
+from .options import EngineOptions
+from .output import log
+from .progress import progress_bars
 
 DEMO = "demo"
 CHECKPOINT = Path(demo_package).parent / "checkpoint"
@@ -25,31 +27,32 @@ def require_export() -> None:
 
 
 def bundle_path(word: str) -> Path:
-    """The folder that BUNDLE names; for `demo` that of the demo's bundle, exported where it is not there yet."""
+    """Return the folder that BUNDLE names; for `demo` that of the demo's bundle, exported where it is not there yet."""
     return demo_bundle() if word == DEMO else Path(word)
 
 
-def open_model(word: str, engine: str, device: str | None, threads: int, compute: str | None = None) -> Model:
-    return load(bundle_path(word), engine=engine, device=device, threads=threads, compute=compute)
+def open_model(word: str, options: EngineOptions, threads: int = 0) -> Model:
+    """Load the bundle that BUNDLE names on the engine that the options choose."""
+    return load(bundle_path(word), engine=options.engine, device=options.device, threads=threads, compute=options.compute)
 
 
 def demo_bundle(fresh: bool = False) -> Path:
-    """The demo's bundle in the user's cache folder; `fresh` exports it again."""
-    path = demo_place()
+    """Return the folder of the demo's bundle, in the user's cache folder; `fresh` exports it again."""
+    path = demo_path()
     if not fresh and opens(path):
         return path
     require_export()
-    from ...export.bundle import export_bundle
+    from ....export.bundle import export_bundle
 
     log().print(f"exporting the demo's checkpoint to {path}", soft_wrap=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with progress() as report:
-        export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: report(f"export: {stage}", share))
+    with progress_bars() as progress:
+        export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: progress(f"export: {stage}", share))
     return path
 
 
-def demo_place() -> Path:
-    """Where the bundle belongs that this version makes of the demo's checkpoint as it is now."""
+def demo_path() -> Path:
+    """Return where the bundle belongs that this version makes of the demo's checkpoint as it is now."""
     if not CHECKPOINT.is_dir():
         raise DllmEdgeError(f"{CHECKPOINT}: the demo's checkpoint is missing: install dllm-edge again")
     digest = hashlib.sha256()
@@ -63,8 +66,8 @@ def demo_place() -> Path:
 
 
 def opens(path: Path) -> bool:
-    """Whether a whole bundle is there."""
-    from ...runtime.bundle.bundle import Bundle
+    """Return whether a whole bundle is there."""
+    from ....runtime.bundle.bundle import Bundle
 
     try:
         Bundle.open(path)

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from ...runtime.generate import Model
-from ...runtime.scheduler.request import Committed, Request
+from ....runtime.generate import Model
+from ....runtime.scheduler.request import Committed, Request
 
 MASK = "▒▒▒"
 NEW, MASKED, END = "bold black on green", "grey37", "grey50"

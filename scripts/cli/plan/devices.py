@@ -1,15 +1,16 @@
-"""`dllm-edge plan --list-devices`."""
+"""`dllm-edge plan --list-devices`: what is known of each device."""
 
 from __future__ import annotations
 
 from rich import box
 from rich.table import Table
 
-from ...export.plan.devices import DEVICES, GB
-from .output import print_json, screen, size
+from ....export.plan.devices import DEVICES, GB
+from ..terminal.output import print_json, screen, size
 
 
 def show_devices(as_json: bool) -> None:
+    """Print the known devices with their figures, and notes on some."""
     if as_json:
         print_json({"devices": [vars(device) for device in DEVICES.values()]})
         return

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from ...graphs.errors import DllmEdgeError
+from ....graphs.errors import DllmEdgeError
+from .option_groups import expand_groups
 
 # Newer Typers bring a Click of their own, older ones use the installed one: this base of a public class is either's.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -20,11 +21,16 @@ def new_app(**options: Any) -> typer.Typer:
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, **options)
 
 
+def app_of(command: Callable[..., None], **options: Any) -> typer.Typer:
+    """Return an app of one command, whose dataclasses are options each; `options` are Typer's of a command."""
+    app = new_app()
+    app.command(**options)(expand_groups(command))
+    return app
+
+
 def launch_command(command: Callable[..., None]) -> NoReturn:
     """Run a module of one command, with the process' own arguments."""
-    app = new_app()
-    app.command()(command)
-    launch(app, sys.argv[1:])
+    launch(app_of(command), sys.argv[1:])
 
 
 def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
@@ -49,10 +55,11 @@ def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    """A warning as one line, without the place in the code that gave it."""
+    """Print a warning as one line, without the line of code that gave it."""
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def fail(message: str) -> NoReturn:
+    """Print an error as one line, and exit with 2."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(2)
