@@ -23,8 +23,9 @@ class Declaration(NamedTuple):
 COMMANDS = {
     "demo": Declaration("demo", "Export, validate and decode the embedded model: the main job from start to end."),
     "export": Declaration("export", "Export a checkpoint to a bundle: step graphs, weights, tokenizer."),
+    # Not a folder `build`: tools take that name for their own output.
     "build": Declaration(
-        "build.command",
+        "engine_build.command",
         "Compile a bundle's graphs with TensorRT for what will be decoded; a second build of the same does nothing.",
     ),
     "validate": Declaration(

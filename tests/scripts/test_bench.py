@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from dllm_edge import DllmEdgeError
-from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main, parse_parts
+from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main
 from dllm_edge.scripts.benchmarks import overhead, systems
 from dllm_edge.scripts.benchmarks.finding import Finding
 from dllm_edge.scripts.checkpoints.random_llada import SCALES
@@ -18,12 +17,20 @@ from .conftest import parsed
 
 def test_parts() -> None:
     assert set(available()) == set(PARTS)
-    assert parse_parts("step, memory") == ["step", "memory"]
     assert "export" not in DEFAULT_PARTS
-    with pytest.raises(DllmEdgeError, match="unknown part 'luck': choose of step"):
-        parse_parts("step,luck")
-    with pytest.raises(DllmEdgeError, match="names nothing"):
-        parse_parts(" ")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"), [("step,luck", "unknown part 'luck': choose one of step"), (" ", "--parts ' ' names no part")]
+)
+def test_bad_parts_get_one_line(
+    parts: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--parts", parts])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 def test_findings_are_held_against_their_targets() -> None:

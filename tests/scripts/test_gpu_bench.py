@@ -16,7 +16,7 @@ from dllm_edge.scripts import gpu_bench
 from dllm_edge.scripts.benchmarks.gpu import bundles, processes
 from dllm_edge.scripts.benchmarks.gpu.findings import findings
 from dllm_edge.scripts.benchmarks.gpu.job import Job
-from dllm_edge.scripts.gpu_bench import PARTS, SHAPES, chosen, main, parse_contexts, plan_jobs
+from dllm_edge.scripts.gpu_bench import PARTS, main, plan_jobs
 
 from .conftest import parsed
 
@@ -118,15 +118,22 @@ def test_jobs() -> None:
     assert {job.part for job in plan_jobs(PARTS, ("tiny",), ("onnxruntime",), ("float16",), (512,))} == set(PARTS)
 
 
-def test_options() -> None:
-    assert chosen("8b, tiny", SHAPES, "--shapes") == ["8b", "tiny"]
-    assert parse_contexts("512,2048") == (512, 2048)
-    for text in ("9b", ""):
-        with pytest.raises(DllmEdgeError, match=r"--shapes .*: choose of tiny, 135m, 1\.5b, 8b"):
-            chosen(text, SHAPES, "--shapes")
-    for text in ("many", "128", ""):
-        with pytest.raises(DllmEdgeError, match=r"--contexts .*: give numbers of 256 or more"):
-            parse_contexts(text)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--shapes", "9b"), "unknown shape '9b': choose one of tiny, 135m, 1.5b, 8b"),
+        (("--shapes", ""), "--shapes '' names no shape"),
+        (("--parts", "luck"), "unknown part 'luck': choose one of parity"),
+        (("--engines", "abacus"), "unknown engine 'abacus': choose one of tensorrt"),
+        (("--types", "int3"), "unknown type 'int3': choose one of float32"),
+        (("--contexts", "many"), "--contexts many: must be numbers from 256 to"),
+        (("--contexts", "128"), "--contexts 128: must be numbers from 256 to"),
+    ],
+)
+def test_bad_options_get_one_line(bench: Callable[..., tuple[Any, str, str]], options: tuple[str, str], message: str) -> None:
+    code, out, err = bench(*options)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
 
 
 def test_a_model_that_cannot_be_made_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,7 +157,7 @@ def test_a_full_disk_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     first, second = gpu_bench.run_all(jobs, tmp_path, lambda _stage, _share: None, lambda job: run_job(job, 1))
     assert first["error"] == (
         f"step, onnxruntime, 8b, float16 failed in {tmp_path} ([Errno 28] No space left on device): "
-        "free space there, or give another place with --folder"
+        "free space there, or give another path with --folder"
     )
     assert "result" in second
 

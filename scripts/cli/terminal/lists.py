@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from ....graphs.errors import DllmEdgeError
 
-# More than any model has positions, and few enough digits to be read at once.
-MOST = 10**9
+# More positions than any model has.
+MOST = 10**7
 
 
 def parse_names(text: str, noun: str, known: Collection[str]) -> list[str]:
@@ -25,7 +25,7 @@ def parse_numbers(text: str, option: str, least: int, most: int = MOST) -> tuple
     """Return the whole numbers from `least` to `most` in an option's text, each once; there must be one or more."""
     words = _words(text)
     if not words or not all(_is_within(word, least, most) for word in words):
-        raise DllmEdgeError(f"{option} {text}: must be numbers from {least} to {most} separated by commas, as 512,2048")
+        raise DllmEdgeError(f"{option} {text}: must be numbers from {least} to {most}, separated by commas, as in 512,2048")
     return tuple(dict.fromkeys(map(int, words)))
 
 

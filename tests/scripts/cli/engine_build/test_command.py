@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from dllm_edge.export.tensorrt.options import BuildOptions
-from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.bundle import Bundle
-from dllm_edge.scripts.cli.build import Decodes, build_bundle, duration, parse_contexts, workload_of
+from dllm_edge.scripts.cli.engine_build.command import build_bundle
+from dllm_edge.scripts.cli.engine_build.workload import Decodes
 from dllm_edge.scripts.cli.main import main
 
 OPTIONS = (
@@ -59,7 +58,7 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
         (["--runtime", "tensorrt-rtx", "--target", "sm87"], "does not build for 'sm87'"),
         ([*OPTIONS, "--set", "speed=1"], "none of fast-dllm-dual has a setting 'speed'"),
         ([*OPTIONS, "--context", "8"], "context 8 has no room for a prompt beside gen_length=16"),
-        ([*OPTIONS, "--context", "many"], "--context many: must be a number of tokens"),
+        ([*OPTIONS, "--context", "many"], "--context many: must be numbers from 2 to"),
         ([*OPTIONS, "--compute", "bfloat16"], "needs a step graph that is fused or portable in bfloat16"),
         ([*OPTIONS, "--flavour", "dense"], "does not take the flavour 'dense'"),
         ([*OPTIONS, "--optimization-level", "9"], "optimization-level"),
@@ -80,7 +79,7 @@ def test_a_build_that_does_not_fit_in_memory_does_not_begin(bundle: Path, tmp_pa
     scarce.write_text("MemAvailable: 200000 kB\nSwapFree: 100000 kB\n")
 
     def build(**more: bool) -> None:
-        decodes = Decodes(("vanilla",), {"gen_length": "32"}, (48,), 1)
+        decodes = Decodes(("vanilla",), {"gen_length": "32"}, "48", 1)
         build_bundle(str(bundle), "tensorrt-rtx", ["sm86"], decodes, BuildOptions(), True, **more, meminfo=scarce)
 
     with pytest.raises(DllmEdgeError, match=r"takes about 0\.6 GB .* has 0\.3 GB free"):
@@ -89,26 +88,3 @@ def test_a_build_that_does_not_fit_in_memory_does_not_begin(bundle: Path, tmp_pa
     build(ignore_memory=True)
     # It is there, and takes no memory any more.
     build()
-
-
-def test_settings_go_to_the_systems_that_have_them(tiny_bundle: Callable[..., Path]) -> None:
-    settings = {"gen_length": "16", "block_length": "8", "retention": "0.25"}
-    decodes = Decodes(("fast-dllm-dual", "sparse-dllm"), settings, (48,), 2)
-    workload = workload_of(Bundle.open(tiny_bundle("llada")), decodes)
-    assert {profile.batch for profile in workload.profiles} == {1, 2}
-    assert Profile(1, 48, 2, 8) in workload.profiles
-    assert Profile(2, 8, 48, 8) in workload.profiles
-    assert workload.saliency
-    assert workload.select
-    with pytest.raises(DllmEdgeError, match="none of fast-dllm-dual has a setting 'retention'"):
-        workload_of(Bundle.open(tiny_bundle("llada")), Decodes(("fast-dllm-dual",), settings, (48,), 1))
-
-
-def test_contexts() -> None:
-    assert parse_contexts(None) == ()
-    assert parse_contexts("512, 2048") == (512, 2048)
-
-
-def test_durations() -> None:
-    assert duration(12.4) == "12 s"
-    assert duration(600) == "10 minutes"

@@ -9,11 +9,10 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.engines.tensorrt.library import Library, library_of
 from dllm_edge.scripts.cli.doctor.checks import Check
-from dllm_edge.scripts.cli.doctor.doctor import ABILITIES, lacks
+from dllm_edge.scripts.cli.doctor.command import ABILITIES, lacks
 from dllm_edge.scripts.cli.doctor.gpu_checks import Find, gpu_checks
 from dllm_edge.scripts.cli.doctor.hardware import probe
 
-from ...conftest import Command, parsed
 from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7, Machine
 
 
@@ -122,28 +121,3 @@ def test_a_machine_without_a_gpu_lacks_only_what_needs_one(tmp_path: Path) -> No
         "build engines with tensorrt-rtx for GPUs that are elsewhere",
     ]
     assert lacking["run engines with tensorrt-rtx"] == ["GPU", "driver"]
-
-
-def test_every_need_is_a_check(tmp_path: Path, command: Command) -> None:
-    data = parsed(command("doctor", "--json")[1])
-    names = {check["name"] for check in data["checks"]}
-    assert {need for needs in ABILITIES.values() for need in needs} <= names
-    assert set(data["works"]) | set(data["lacks"]) == set(ABILITIES)
-    assert "decode on the CPU" in data["works"]
-    assert set(data["hardware"]) >= {"gpus", "driver", "jetson", "jetpack"}
-
-
-def test_the_summary_closes_the_report(command: Command) -> None:
-    out = command("doctor")[1]
-    assert "works here: decode on the CPU" in out
-
-
-def test_a_hanging_tool_stops_nothing(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    slow = tmp_path / "nvidia-smi"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("dllm_edge.scripts.cli.doctor.hardware.PATIENCE_SECONDS", 0.3)
-    code, out, _ = command("doctor", "--json")
-    assert code == 0
-    assert parsed(out)["hardware"]["cuda_driver"] is None

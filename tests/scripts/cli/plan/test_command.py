@@ -1,29 +1,17 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dllm_edge.export.plan.devices import DEVICES
 from dllm_edge.graphs.contract import cache_bytes
-from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.runtime.bundle.bundle import Bundle
-from dllm_edge.scripts.checkpoints.random_llada import SCALES, _config
-from dllm_edge.scripts.cli.plan import FormatWish
 
-from ..conftest import Command, parsed
+from ...conftest import Command, parsed
 
 LENGTHS = ("--gen-length", "16", "--block-length", "8")
-
-
-@pytest.fixture
-def llada(tmp_path: Path) -> Path:
-    """LLaDA 8B's shape: a folder that holds a `config.json` and nothing else."""
-    (tmp_path / "config.json").write_text(json.dumps(_config(SCALES["8b"])))
-    return tmp_path
 
 
 def test_a_config_alone_is_planned_for(command: Command, llada: Path) -> None:
@@ -41,28 +29,6 @@ def test_a_config_alone_is_planned_for(command: Command, llada: Path) -> None:
     assert "estimate" in plan["assumptions"][0]
 
 
-def test_what_does_not_fit_ends_with_3_and_says_what_would(command: Command, llada: Path) -> None:
-    arguments = ("plan", llada, "--device", "agx-orin-32gb", "--systems", "fast-dllm-dual")
-    code, out, err = command(*arguments)
-    assert (code, err) == (3, "")
-    assert "fast-dllm-dual at 2048: does not fit, build lacks" in out
-    assert "would fit: --weights int4 --group 128: build takes" in out
-    code, out, _ = command(*arguments, "--json")
-    (row,) = parsed(out)["plans"]
-    assert code == 3
-    assert row["fits"] is False
-    assert set(row["missing_bytes"]) == {"build"}
-    assert row["remedies"]
-
-
-def test_taking_the_remedy_fits(command: Command, llada: Path) -> None:
-    code, out, _ = command(
-        "plan", llada, "--device", "agx-orin-32gb", "--weights", "int4", "--group", "128", "--context", "1024"
-    )
-    assert code == 0
-    assert "layers int4 in groups of 128" in " ".join(out.split())
-
-
 @pytest.mark.parametrize(
     ("options", "precision"),
     [
@@ -75,20 +41,6 @@ def test_each_part_has_a_format_of_its_own(options: tuple[str, ...], precision: 
     code, out, _ = command("plan", llada, "--device", "h100", *options, "--json")
     assert code == 0
     assert parsed(out)["model"]["precision"] == precision
-
-
-def test_a_format_that_is_not_given_is_the_models_own() -> None:
-    own = WeightFormats(WeightFormat("int4", 64), WeightFormat("int8", 64))
-    assert FormatWish().instead_of(own) is own
-    assert FormatWish(group=128).instead_of(own) == WeightFormats(WeightFormat("int4", 128), WeightFormat("int8", 128))
-    assert FormatWish(head="plain").instead_of(own) == WeightFormats(WeightFormat("int4", 64))
-    assert FormatWish(linear="plain").instead_of(own) == WeightFormats(head=WeightFormat("int8", 64))
-
-
-def test_nothing_helps(command: Command, llada: Path) -> None:
-    code, out, _ = command("plan", llada, "--device", "orin-nano-4gb")
-    assert code == 3
-    assert "nothing that was tried fits orin-nano-4gb: take a larger device or a smaller model" in out
 
 
 def test_a_bundle_is_planned_for(command: Command, bundle: Path) -> None:
@@ -107,14 +59,6 @@ def test_the_demo_is_planned_for(command: Command) -> None:
     assert "102 GB/s in Super mode" in " ".join(out.split())
 
 
-def test_devices_are_listed(command: Command) -> None:
-    code, out, _ = command("plan", "--list-devices", "--json")
-    assert code == 0
-    assert [device["name"] for device in parsed(out)["devices"]] == list(DEVICES)
-    out = command("plan", "--list-devices")[1]
-    assert all(name in out for name in ("orin-nx-16gb", "h200"))
-
-
 BAD = {
     "no model": (("--device", "l4"), "give a folder with a config.json or a bundle"),
     "no device": (("{model}",), "name a --device"),
@@ -123,7 +67,7 @@ BAD = {
     "unknown dtype": (("{model}", "--device", "l4", "--dtype", "int3"), "unknown dtype 'int3'"),
     "unknown format": (("{model}", "--device", "l4", "--weights", "int3"), "unknown weight format 'int3'"),
     "unknown engine": (("{model}", "--device", "l4", "--engine", "abacus"), "unknown engine 'abacus'"),
-    "context that is no number": (("{model}", "--device", "l4", "--context", "1k"), "--context 1k: must be numbers of tokens"),
+    "context that is no number": (("{model}", "--device", "l4", "--context", "1k"), "--context 1k: must be numbers from 2 to"),
     "context of a digit that is no decimal": (("{model}", "--device", "l4", "--context", "²"), "--context ²: must be numbers"),
     "swap without end": (("{model}", "--device", "l4", "--swap", "inf"), "--swap inf: must be at least 0 and below"),
     "memory without end": (("{model}", "--memory", "inf"), "--memory inf: must be above 0 and below"),
