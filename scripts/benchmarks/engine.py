@@ -53,16 +53,18 @@ def measure_engine(setup: Setup, progress: Progress) -> Part:
     bundle = export_bundle(checkpoint, path, flavour="fused", link=True)
     progress(0.3)
     command = [sys.executable, "-m", build_once.__name__, str(path), TARGET, str(CONTEXT)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    measured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     weights = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
     part.findings = [
         Finding("weights", weights, f"{weights / 1e9:.2f} GB"),
-        Finding("build", found["seconds"], f"{found['seconds']:.0f} s"),
-        Finding("peak resident memory", found["peak_resident_bytes"], f"{found['peak_resident_bytes'] / 1e9:.2f} GB"),
+        Finding("build", measured["seconds"], f"{measured['seconds']:.0f} s"),
+        Finding("peak resident memory", measured["peak_resident_bytes"], f"{measured['peak_resident_bytes'] / 1e9:.2f} GB"),
         Finding(
-            "peak memory / weights", found["peak_resident_bytes"] / weights, f"{found['peak_resident_bytes'] / weights:.2f}x"
+            "peak memory / weights",
+            measured["peak_resident_bytes"] / weights,
+            f"{measured['peak_resident_bytes'] / weights:.2f}x",
         ),
-        Finding("plan / weights", found["plan_bytes"] / weights, f"{found['plan_bytes'] / weights:.2f}x"),
+        Finding("plan / weights", measured["plan_bytes"] / weights, f"{measured['plan_bytes'] / weights:.2f}x"),
     ]
-    part.data = {**found, "weight_bytes": weights, "target": TARGET, "context": CONTEXT}
+    part.data = {**measured, "weight_bytes": weights, "target": TARGET, "context": CONTEXT}
     return part

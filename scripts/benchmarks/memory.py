@@ -16,7 +16,7 @@ ALLOWED_SHARE, ALLOWED_EXTRA = 1.3, 300e6
 
 
 def measure_memory(setup: Setup, progress: Progress) -> Part:
-    """Peak resident memory of a float32 decode at `CACHED` slots against its weights and caches."""
+    """Measure the peak resident memory of a float32 decode at `CACHED` slots against its weights and caches."""
     bundle = setup.shaped
     progress(0.5)
     command = [sys.executable, "-m", decode_once.__name__, str(bundle.path), str(CACHED)]

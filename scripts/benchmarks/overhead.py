@@ -39,7 +39,7 @@ class ObservedEngine(OnnxRuntimeEngine):
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         super().__init__(bundle, threads)
         self.runs: list[Run] = []
-        self.places: set[tuple[int, ...]] = set()
+        self.addresses: set[tuple[int, ...]] = set()
         self.changed = 0
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
@@ -54,7 +54,7 @@ class ObservedEngine(OnnxRuntimeEngine):
         if not self.hashed or lanes is None:
             return b""
         assert isinstance(lanes.cache, HostCache)
-        self.places.add(lanes.cache.place)
+        self.addresses.add(lanes.cache.place)
         return hashlib.sha256(lanes.cache.tensors.data).digest()
 
 
@@ -84,14 +84,14 @@ def measure_overhead(setup: Setup, progress: Progress) -> Part:
 
 
 def _unmoved(model: Model, engine: ObservedEngine, prompt: str) -> list[Finding]:
-    """Decode again, looking at the cache around each block step."""
+    """Decode again, look at the cache around each block step, and return what moved or changed."""
     engine.hashed = True
     engine.runs.clear()
     _decode(model, prompt)
     steps = sum(run.block for run in engine.runs)
-    places, changed = len(engine.places), engine.changed
+    addresses, changed = len(engine.addresses), engine.changed
     return [
-        Finding("places of the cache in memory", places, f"{places} in {steps} block steps", "1", places == 1),
+        Finding("addresses of the cache in memory", addresses, f"{addresses} in {steps} block steps", "1", addresses == 1),
         Finding("block steps that changed the cache", changed, f"{changed} of {steps}", "0", changed == 0),
     ]
 

@@ -25,7 +25,7 @@ LEAST_RATIO = 1.8
 
 
 def measure_step(setup: Setup, progress: Progress) -> Part:
-    """Rounds in which every engine runs once; the faster of torch's two attentions is what ONNX Runtime is held against."""
+    """Run every engine once a round; the faster of torch's two attentions is what ONNX Runtime is held against."""
     if setup.threads:
         torch.set_num_threads(setup.threads)
     engines = _engines(setup.shaped, setup.threads)
@@ -62,11 +62,11 @@ def _medians(engines: Mapping[str, Engine], profile: Profile, progress: Progress
             engine.run(profile, caches[name])
             seconds[name].append(time.perf_counter() - started)
         progress((turn + 1) / (WARM_UP + ROUNDS))
-    return {name: median(taken[WARM_UP:]) for name, taken in seconds.items()}
+    return {name: median(times[WARM_UP:]) for name, times in seconds.items()}
 
 
 def _filled(engine: Engine, profile: Profile) -> Lanes:
-    """Inputs written and a cache of noise: the last step of a canvas whose other slots are all visible."""
+    """Write the inputs, and return a cache of noise: the last step of a canvas whose other slots are all visible."""
     generator = np.random.default_rng(0)
     cache = engine.allocate(1, profile.capacity, bound=False, read=True)
     assert isinstance(cache, HostCache)

@@ -64,7 +64,7 @@ def test_parts_about_systems(bench: Callable[..., dict[str, Any]], tmp_path: Pat
     data = bench("overhead,systems,accuracy,sparse", "--paired", "1", "--problems", "2", "--output", str(kept))
     assert parsed(kept.read_text()) == data
     parts, found = data["parts"], numbers(data)
-    assert found["places of the cache in memory"]["met"] is True
+    assert found["addresses of the cache in memory"]["met"] is True
     assert found["block steps that changed the cache"]["met"] is True
     assert found["block steps, 32 tokens"]["met"] is True
     assert [table["early_stop"] for table in parts["systems"]["tables"]] == [False, True]

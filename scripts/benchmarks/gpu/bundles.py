@@ -1,4 +1,4 @@
-"""The models that are measured: random weights of known shapes, and the demo, exported in the types asked for."""
+"""The models that are measured: random weights of known shapes, and the demo, exported in the dtypes asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much fo
 
 
 def bundle_of(folder: Path, shape: str, compute: str, progress: StageProgress) -> Path:
-    """A bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
+    """Return a bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
     path = folder / f"{shape}-{compute}.bundle"
     if opens(path):
         return path

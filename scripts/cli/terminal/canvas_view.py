@@ -36,18 +36,19 @@ class CanvasView:
 
     @property
     def decoded(self) -> int:
-        """Cells that are no longer masked."""
+        """Count the cells that are no longer masked."""
         return int((self.tokens[self.canvas.start : self.canvas.stop] != self.canvas.mask_token_id).sum())
 
     def __rich__(self) -> RenderableType:
         return Group(*self.panels(), Text(self.counters(), style="dim"))
 
     def panels(self) -> list[Panel]:
-        """One panel a block; the blocks that are complete have a green border."""
+        """Return a panel for each block; the blocks that are complete have a green border."""
         edges = [*range(self.canvas.start, self.canvas.stop, self.block), self.canvas.stop]
         return [self._panel(number, start, stop) for number, (start, stop) in enumerate(pairwise(edges), 1)]
 
     def counters(self) -> str:
+        """Return the forwards, the cells and their ratio in one line."""
         cells = self.canvas.stop - self.canvas.start
         rate = self.decoded / self.forward if self.forward else 0.0
         return f"forward {self.forward}   {self.decoded} of {cells} cells   {rate:.1f} cells/forward"
@@ -75,7 +76,7 @@ class CanvasView:
         text.append(piece.lstrip(" "), NEW if new else "")
 
     def piece(self, token: int) -> str:
-        """The text of one token, line ends visible."""
+        """Return the text of one token, line ends visible."""
         if token not in self.pieces:
             text = self.model.tokenizer.decode([token], skip_special_tokens=False)
             self.pieces[token] = text.replace("\n", "⏎").replace("\t", "⇥")

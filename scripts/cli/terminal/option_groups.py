@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with the fields of its dataclasses in the place of each, in their order; the rest stays."""
+    """Return the command with each of its dataclasses replaced by the fields, in their order; the rest stays."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: group for name, group in hints.items() if is_dataclass(group)}
 
