@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.scripts import gpu_bench
 from dllm_edge.scripts.benchmarks.gpu import bundles, processes
 from dllm_edge.scripts.benchmarks.gpu.findings import findings
@@ -21,6 +20,8 @@ from dllm_edge.scripts.gpu_bench import PARTS, main, plan_jobs
 from .conftest import parsed
 
 BANDWIDTH = 3e12
+
+
 GPU = {"gpu": "a GPU", "compute_capability": "sm90", "copy_bandwidth": BANDWIDTH}
 
 
@@ -70,17 +71,17 @@ def test_numbers_and_goals(bench: Callable[..., tuple[Any, str, str]], tmp_path:
     assert not code
     assert parsed(kept.read_text()) == data
     assert set(data) == {"machine", "gpu", "versions", "findings", "outcomes"}
-    found = {finding["name"]: finding for finding in data["findings"]}
-    place = "tensorrt-rtx, 1.5b, float16"
+    numbers = {finding["name"]: finding for finding in data["findings"]}
+    label = "tensorrt-rtx, 1.5b, float16"
     # 3 GB in 1.25 ms are 2.4 TB/s, of 3.
-    share = found[f"{place}: step over 512, CUDA graph: share of the copies' bandwidth"]
+    share = numbers[f"{label}: step over 512, CUDA graph: share of the copies' bandwidth"]
     assert (share["value"], share["met"]) == (pytest.approx(80.0), True)
-    assert found[f"{place}: over 512, faster than torch"]["value"] == pytest.approx(4.0)
-    assert found[f"{place}: over 512, faster than torch"]["met"] is True
-    assert found[f"{place}: over 512, faster than torch.compile"]["met"] is None
-    assert found[f"{place}: host, a block step"]["value"] == pytest.approx(80.0)
-    assert found["onnxruntime, demo, float32: parity, task"]["met"] is False
-    assert found["onnxruntime, float16: attention, h, 2048 slots"]["text"] == "keys and values 30 us, scores 20 us: 1.50x"
+    assert numbers[f"{label}: over 512, faster than torch"]["value"] == pytest.approx(4.0)
+    assert numbers[f"{label}: over 512, faster than torch"]["met"] is True
+    assert numbers[f"{label}: over 512, faster than torch.compile"]["met"] is None
+    assert numbers[f"{label}: host, a block step"]["value"] == pytest.approx(80.0)
+    assert numbers["onnxruntime, demo, float32: parity, task"]["met"] is False
+    assert numbers["onnxruntime, float16: attention, h, 2048 slots"]["text"] == "keys and values 30 us, scores 20 us: 1.50x"
 
 
 def test_what_did_not_run_is_said(bench: Callable[..., tuple[Any, str, str]]) -> None:
@@ -167,16 +168,3 @@ def test_results_are_shown_where_they_cannot_be_kept(bench: Callable[..., tuple[
     assert code == 2
     assert parsed(out)["outcomes"]
     assert error.endswith(f"error: {tmp_path}: Is a directory\n")
-
-
-def test_bundles_are_made_once(tmp_path: Path, demo_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles, "CHECKPOINT", demo_checkpoint)
-    told: list[str] = []
-    for shape, compute in (("tiny", "bfloat16"), ("tiny", "float16"), ("demo", "float16")):
-        path = bundles.bundle_of(tmp_path, shape, compute, lambda stage, _share: told.append(stage))
-        assert Bundle.open(path).manifest.compute == compute
-    assert list(dict.fromkeys(told))[:2] == ["write tiny", "export tiny in bfloat16"]
-    assert Bundle.open(tmp_path / "demo-float16.bundle").task == "arithmetic"
-    told.clear()
-    bundles.bundle_of(tmp_path, "tiny", "float16", lambda stage, _share: told.append(stage))
-    assert told == []

@@ -36,7 +36,7 @@ def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIE
 
 
 def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
-    """Return the bytes that a step must read: every weight once, the cache once; of an embedding that is no LM head, its rows."""
+    """Return the bytes that a step must read: every weight and the cache once; of an embedding that is no LM head, its rows."""
     item = ITEM_SIZES[compute]
     shapes = canonical_shapes(config)
     weights = sum(map(prod, shapes.values()))
