@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_commands_are_listed_in_the_order_of_a_users_way() -> None:
-    listed = [line.split()[1] for line in CliRunner().invoke(app, ["--help"]).output.splitlines() if line.startswith("│ ")]
+    output = CliRunner().invoke(app, ["--help"]).output
+    listed = re.findall(r"^\W*(\w+)  ", output, re.MULTILINE)
     assert tuple(name for name in listed if name in COMMANDS) == COMMANDS == tuple(DECLARED)
 
 
