@@ -8,21 +8,20 @@ The part `export` writes and exports a checkpoint of 8B shape, which takes 32 GB
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
-from ..graphs.errors import DllmEdgeError
-from .cli.bundles import DEMO, bundle_path, require_export
-from .cli.doctor.doctor import machine
-from .cli.launch import launch_command
-from .cli.options import JsonOption, ThreadsOption
-from .cli.output import log, print_json, progress, screen
+from .cli.doctor.machine import machine
+from .cli.terminal.bundles import DEMO, bundle_path, require_export
+from .cli.terminal.launch import launch_command
+from .cli.terminal.lists import parse_names
+from .cli.terminal.options import JsonOption, OutputOption, ThreadsOption
+from .cli.terminal.output import log, print_json, screen
+from .cli.terminal.progress import progress_bars
 
 if TYPE_CHECKING:
     from .benchmarks.finding import Part
@@ -41,51 +40,41 @@ def bench(
     problems: Annotated[int, typer.Option(min=1, help="Problems for the accuracy; 500 for a narrow interval.")] = 100,
     export_scale: Annotated[str, typer.Option(help="Size of the exported checkpoint: 8b, 135m or tiny.")] = "8b",
     threads: ThreadsOption = 0,
-    output: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.", show_default=False)] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Speed and memory on this machine, as ratios in one run."""
-    names = parse_parts(parts)
+    names = parse_names(parts, "part", PARTS)
     require_export()
     from .benchmarks.setup import Setup
 
-    found = measure(names, Setup(bundle_path(bundle), threads, paired, problems, export_scale))
+    measured = measure(names, Setup(bundle_path(bundle), threads, paired, problems, export_scale))
     data = {
         "machine": machine(),
         "versions": {name: version(name) for name in VERSIONS},
-        "parts": {part.name: part.to_json() for part in found},
+        "parts": {part.name: part.to_json() for part in measured},
     }
     if output:
         output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if as_json:
         print_json(data)
-        return
-    for part in found:
-        print_part(part)
-    log().print(f"the whole of it: {FULL}", style="dim", highlight=False, soft_wrap=True)
+    else:
+        print_parts(measured)
 
 
-def parse_parts(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in PARTS:
-            raise DllmEdgeError(f"unknown part '{name}': choose of {', '.join(PARTS)}")
-    if not names:
-        raise DllmEdgeError(f"--parts names nothing: choose of {', '.join(PARTS)}")
-    return names
-
-
-def measure(names: list[str], setup: Setup) -> list[Part]:
-    measures, found = available(), []
-    with setup.folder, progress() as report:
+def measure(names: Sequence[str], setup: Setup) -> list[Part]:
+    """Measure the parts of these names, one after the other, with a bar for each."""
+    measures, parts = available(), []
+    with setup.folder, progress_bars() as progress:
         for name in names:
-            report(name, 0.0)
-            found.append(measures[name](setup, partial(report, name)))
-            report(name, 1.0)
-    return found
+            progress(name, 0.0)
+            parts.append(measures[name](setup, partial(progress, name)))
+            progress(name, 1.0)
+    return parts
 
 
 def available() -> dict[str, Measure]:
+    """Return the measure of each part; they import torch and onnx."""
     from .benchmarks.engine import measure_engine
     from .benchmarks.export import measure_export
     from .benchmarks.memory import measure_memory
@@ -105,18 +94,14 @@ def available() -> dict[str, Measure]:
     }
 
 
-def print_part(part: Part) -> None:
-    console = screen()
-    for table in part.tables:
-        console.print(table)
-    summary = Table(title=part.title, title_justify="left", box=box.SIMPLE_HEAD)
-    summary.add_column("")
-    for column in ("measured", "target", "met"):
-        summary.add_column(column, justify="right")
-    for finding in part.findings:
-        met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[finding.met]
-        summary.add_row(finding.name, finding.text, finding.target, met)
-    console.print(summary)
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print the tables of each part, its findings below them, and how to measure all of it."""
+    from .benchmarks.finding import findings_table
+
+    for part in parts:
+        for table in (*part.tables, findings_table(part.title, part.findings)):
+            screen().print(table)
+    log().print(f"the whole of it: {FULL}", style="dim", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -7,68 +7,41 @@ The report is printed and kept in BUNDLE/reports/validate.json. The exit code is
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from .cli.bundles import require_export
-from .cli.launch import launch_command
-from .cli.options import (
-    BundleOutput,
+from .cli.terminal.bundles import require_export
+from .cli.terminal.launch import launch_command
+from .cli.terminal.options import (
     CheckpointArgument,
-    DtypeOption,
-    EmbeddingWeightsOption,
-    FlavourOption,
-    GroupOption,
-    HeadWeightsOption,
+    ExportOptions,
     JsonOption,
     LevelOption,
-    LinkOption,
-    LoraOption,
-    OverwriteOption,
-    WeightsOption,
+    NewBundleArgument,
+    SamplesOption,
 )
-from .cli.output import progress
-from .cli.validate import validate_bundle
+from .cli.terminal.progress import progress_bars
+from .cli.terminal.validation import print_report, validate_against_torch
 
 
 def export_and_validate(
+    *,
     checkpoint: CheckpointArgument,
-    bundle: BundleOutput,
-    flavour: FlavourOption = "both",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "plain",
-    group: GroupOption = 32,
-    head_weights: HeadWeightsOption = "plain",
-    embedding_weights: EmbeddingWeightsOption = "plain",
-    lora: LoraOption = None,
-    link: LinkOption = False,
-    overwrite: OverwriteOption = False,
+    bundle: NewBundleArgument,
+    options: ExportOptions,
     level: LevelOption = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Problems of the task level.", show_default=False)] = None,
+    samples: SamplesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint and check the bundle at all four levels of parity."""
     require_export()
     from ..export.bundle import export_bundle
 
-    with progress() as report:
-        export_bundle(
-            checkpoint,
-            bundle,
-            flavour=flavour,
-            dtype=dtype,
-            weights=weights,
-            group=group,
-            head_weights=head_weights,
-            embedding_weights=embedding_weights,
-            lora=lora,
-            link=link,
-            overwrite=overwrite,
-            progress=lambda stage, share: report(f"export: {stage}", share),
-        )
+    with progress_bars() as progress:
+        export_bundle(checkpoint, bundle, progress=lambda stage, share: progress(f"export: {stage}", share), **vars(options))
     # An adapter is merged into the bundle alone: the checkpoint's own weights are no reference for it.
-    if not validate_bundle(bundle, None if lora else checkpoint, level, as_json, samples):
+    report = validate_against_torch(bundle, None if options.lora else checkpoint, level, samples)
+    print_report(report, as_json)
+    if not report.passed:
         raise typer.Exit(1)
 
 

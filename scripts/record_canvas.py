@@ -12,9 +12,10 @@ from rich.text import Text
 
 from ..demo.task import held_out
 from ..runtime.scheduler.request import Changed, Finished
-from .cli.bundles import open_model
-from .cli.canvas_view import CanvasView
-from .cli.launch import launch_command
+from .cli.terminal.bundles import DEMO, open_model
+from .cli.terminal.canvas_view import CanvasView
+from .cli.terminal.launch import launch_command
+from .cli.terminal.options import EngineOptions
 
 SYSTEM = "fast-dllm-dual"
 # A quota shows more of the way than a threshold, by which the model is done in two or three forwards.
@@ -26,7 +27,7 @@ WIDTH = 96
 
 def record(output: Path) -> None:
     """Decode and write the frames to an SVG file."""
-    model = open_model("demo", "onnxruntime", "cpu", 0)
+    model = open_model(DEMO, EngineOptions(device="cpu"))
     prompt = held_out(QUESTIONS)[-1].question
     request = model.request(model.encode(prompt), SYSTEM, **SETTINGS)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)

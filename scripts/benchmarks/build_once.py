@@ -22,7 +22,7 @@ BLOCK = 32
 
 
 def build_once(bundle: str, target: str, context: int) -> dict[str, float]:
-    """Seconds, peak resident bytes and plan bytes of an engine with a block step's profile and a refresh's."""
+    """Return seconds, peak resident bytes and engine files' bytes of a build for a block step and a refresh."""
     workload = Workload((Profile(1, BLOCK, context, BLOCK), Profile(1, context, 1, BLOCK)))
     opened, library = Bundle.open(Path(bundle)), find_library("tensorrt-rtx")
     started = time.perf_counter()

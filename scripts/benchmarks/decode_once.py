@@ -15,7 +15,7 @@ GEN_LENGTH, FORWARDS = 32, 4
 
 
 def decode_once(bundle: str, slots: int) -> tuple[int, int]:
-    """Peak resident bytes of this process after a refresh and block steps over `slots` slots, and its caches' bytes."""
+    """Return this process' peak resident bytes after a refresh and block steps over `slots` slots, and its caches' bytes."""
     prompt = [index % 100 for index in range(slots - GEN_LENGTH)]
     model = load(bundle)
     result = model.generate(
@@ -25,7 +25,7 @@ def decode_once(bundle: str, slots: int) -> tuple[int, int]:
 
 
 def peak_resident() -> int:
-    """Bytes. Not from `getrusage`, whose maximum a process inherits from the one that started it."""
+    """Return bytes. Not from `getrusage`, whose maximum a process inherits from the one that started it."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 

@@ -14,7 +14,7 @@ from ...runtime.bundle.bundle import WEIGHTS
 from ..checkpoints.random_llada import write_random
 from . import build_once
 from .finding import Finding, Part
-from .setup import Setup, Tell
+from .setup import Progress, Setup
 
 TARGET, CONTEXT = "sm86", 2048
 # Fast-dLLM v2 1.5B, which has Qwen2's architecture.
@@ -41,7 +41,7 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def measure_engine(setup: Setup, tell: Tell) -> Part:
+def measure_engine(setup: Setup, progress: Progress) -> Part:
     """Build the 1.5B shape, random bfloat16 weights, for one GPU with the profiles of a dual cache's decode."""
     part = Part("engine", f"TensorRT-RTX engine of the 1.5B shape for {TARGET}, two profiles at {CONTEXT}")
     if find_spec("tensorrt_rtx") is None:
@@ -49,20 +49,22 @@ def measure_engine(setup: Setup, tell: Tell) -> Part:
         return part
     checkpoint, path = Path(setup.folder.name) / "qwen", Path(setup.folder.name) / "qwen.bundle"
     write_random(checkpoint, SHAPE, shards=1)
-    tell(0.1)
+    progress(0.1)
     bundle = export_bundle(checkpoint, path, flavour="fused", link=True)
-    tell(0.3)
+    progress(0.3)
     command = [sys.executable, "-m", build_once.__name__, str(path), TARGET, str(CONTEXT)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    measured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     weights = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
     part.findings = [
         Finding("weights", weights, f"{weights / 1e9:.2f} GB"),
-        Finding("build", found["seconds"], f"{found['seconds']:.0f} s"),
-        Finding("peak resident memory", found["peak_resident_bytes"], f"{found['peak_resident_bytes'] / 1e9:.2f} GB"),
+        Finding("build", measured["seconds"], f"{measured['seconds']:.0f} s"),
+        Finding("peak resident memory", measured["peak_resident_bytes"], f"{measured['peak_resident_bytes'] / 1e9:.2f} GB"),
         Finding(
-            "peak memory / weights", found["peak_resident_bytes"] / weights, f"{found['peak_resident_bytes'] / weights:.2f}x"
+            "peak memory / weights",
+            measured["peak_resident_bytes"] / weights,
+            f"{measured['peak_resident_bytes'] / weights:.2f}x",
         ),
-        Finding("plan / weights", found["plan_bytes"] / weights, f"{found['plan_bytes'] / weights:.2f}x"),
+        Finding("plan / weights", measured["plan_bytes"] / weights, f"{measured['plan_bytes'] / weights:.2f}x"),
     ]
-    part.data = {**found, "weight_bytes": weights, "target": TARGET, "context": CONTEXT}
+    part.data = {**measured, "weight_bytes": weights, "target": TARGET, "context": CONTEXT}
     return part

@@ -1,11 +1,15 @@
-"""What a part of the benchmark found: numbers with what they were meant to be, and tables beside them."""
+"""Measured numbers beside their targets, and the parts of a benchmark that hold them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.table import Table
+
+MET = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
 
 
 @dataclass(frozen=True)
@@ -39,3 +43,14 @@ class Part:
 
     def to_json(self) -> dict[str, Any]:
         return {"title": self.title, "findings": [vars(finding) for finding in self.findings], **self.data}
+
+
+def findings_table(title: str, findings: Sequence[Finding]) -> Table:
+    """Return a table with a row a finding."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for column in ("measured", "target", "met"):
+        table.add_column(column, justify="right")
+    for finding in findings:
+        table.add_row(finding.name, finding.text, finding.target, MET[finding.met])
+    return table

@@ -9,16 +9,16 @@ import sys
 from ...runtime.bundle.bundle import WEIGHTS
 from . import decode_once
 from .finding import Finding, Part
-from .setup import Setup, Tell
+from .setup import Progress, Setup
 
 CACHED = 512
 ALLOWED_SHARE, ALLOWED_EXTRA = 1.3, 300e6
 
 
-def measure_memory(setup: Setup, tell: Tell) -> Part:
-    """Peak resident memory of a float32 decode at `CACHED` slots against its weights and caches."""
+def measure_memory(setup: Setup, progress: Progress) -> Part:
+    """Measure the peak resident memory of a float32 decode at `CACHED` slots against its weights and caches."""
     bundle = setup.shaped
-    tell(0.5)
+    progress(0.5)
     command = [sys.executable, "-m", decode_once.__name__, str(bundle.path), str(CACHED)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak, caches = json.loads(done.stdout)

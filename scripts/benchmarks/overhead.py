@@ -15,7 +15,7 @@ from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from .finding import Finding, Part
-from .setup import Setup, Tell
+from .setup import Progress, Setup
 
 GEN_LENGTH = 256
 PROMPTS = 5
@@ -39,7 +39,7 @@ class ObservedEngine(OnnxRuntimeEngine):
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         super().__init__(bundle, threads)
         self.runs: list[Run] = []
-        self.places: set[tuple[int, ...]] = set()
+        self.addresses: set[tuple[int, ...]] = set()
         self.changed = 0
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
@@ -54,11 +54,11 @@ class ObservedEngine(OnnxRuntimeEngine):
         if not self.hashed or lanes is None:
             return b""
         assert isinstance(lanes.cache, HostCache)
-        self.places.add(lanes.cache.place)
+        self.addresses.add(lanes.cache.place)
         return hashlib.sha256(lanes.cache.tensors.data).digest()
 
 
-def measure_overhead(setup: Setup, tell: Tell) -> Part:
+def measure_overhead(setup: Setup, progress: Progress) -> Part:
     """Decode a few questions with the dual cache, one token a step; what lies between two block steps is the host's."""
     bundle = Bundle.open(setup.bundle)
     engine = ObservedEngine(bundle, setup.threads)
@@ -68,7 +68,7 @@ def measure_overhead(setup: Setup, tell: Tell) -> Part:
     engine.runs.clear()
     for index, prompt in enumerate(prompts[1:], 1):
         _decode(model, prompt)
-        tell(index / len(prompts))
+        progress(index / len(prompts))
     pairs = [(one, two) for one, two in zip(engine.runs, engine.runs[1:], strict=False) if one.block and two.block]
     host = median(two.began - one.ended for one, two in pairs)
     inside = median(one.ended - one.began for one, _ in pairs)
@@ -84,14 +84,14 @@ def measure_overhead(setup: Setup, tell: Tell) -> Part:
 
 
 def _unmoved(model: Model, engine: ObservedEngine, prompt: str) -> list[Finding]:
-    """Decode again, looking at the cache around each block step."""
+    """Decode again, look at the cache around each block step, and return what moved or changed."""
     engine.hashed = True
     engine.runs.clear()
     _decode(model, prompt)
     steps = sum(run.block for run in engine.runs)
-    places, changed = len(engine.places), engine.changed
+    addresses, changed = len(engine.addresses), engine.changed
     return [
-        Finding("places of the cache in memory", places, f"{places} in {steps} block steps", "1", places == 1),
+        Finding("addresses of the cache in memory", addresses, f"{addresses} in {steps} block steps", "1", addresses == 1),
         Finding("block steps that changed the cache", changed, f"{changed} of {steps}", "0", changed == 0),
     ]
 

@@ -1,4 +1,4 @@
-"""What the parts of the benchmark are given: the bundle that is measured, and one of SmolLM2-135M's shape."""
+"""What the parts of the benchmark measure: a bundle, and one of SmolLM2-135M's shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .finding import Part
 
 @dataclass
 class Setup:
-    """`paired` problems for speeds, `problems` for accuracy; `export_scale` is a key of `write_random_llada.SCALES`."""
+    """`paired` problems for speeds, `problems` for accuracy; `export_scale` is a key of `random_llada.SCALES`."""
 
     bundle: Path
     threads: int
@@ -38,12 +38,12 @@ class Setup:
         return export_bundle(checkpoint, Path(self.folder.name) / "bundle", dtype="float32")
 
 
-Tell = Callable[[float], None]
-"""Told the share of a part that is done."""
+Progress = Callable[[float], None]
+"""Takes the share of a part that is done, 0 to 1."""
 
-Measure = Callable[[Setup, Tell], Part]
+Measure = Callable[[Setup, Progress], Part]
 
 
-def within(tell: Tell, index: int, count: int) -> Tell:
-    """For the one of `count` equal stretches of a part that begins after `index` of them."""
-    return lambda share: tell((index + share) / count)
+def within(progress: Progress, index: int, count: int) -> Progress:
+    """Return the progress of the one of `count` equal stretches of a part that begins after `index` of them."""
+    return lambda share: progress((index + share) / count)

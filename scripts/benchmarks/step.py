@@ -17,15 +17,15 @@ from ...runtime.engines.base import Engine, Lanes
 from ...runtime.engines.host import HostCache
 from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from .finding import Finding, Part
-from .setup import Setup, Tell, within
+from .setup import Progress, Setup, within
 
 QUERIES, CAPACITIES = 32, (256, 1024)
 WARM_UP, ROUNDS = 3, 15
 LEAST_RATIO = 1.8
 
 
-def measure_step(setup: Setup, tell: Tell) -> Part:
-    """Rounds in which every engine runs once; the faster of torch's two attentions is what ONNX Runtime is held against."""
+def measure_step(setup: Setup, progress: Progress) -> Part:
+    """Run every engine once a round; the faster of torch's two attentions is what ONNX Runtime is held against."""
     if setup.threads:
         torch.set_num_threads(setup.threads)
     engines = _engines(setup.shaped, setup.threads)
@@ -33,7 +33,7 @@ def measure_step(setup: Setup, tell: Tell) -> Part:
     part.data["seconds"] = {}
     for index, capacity in enumerate(CAPACITIES):
         profile = Profile(1, QUERIES, capacity, QUERIES)
-        seconds = _medians(engines, profile, within(tell, index, len(CAPACITIES)))
+        seconds = _medians(engines, profile, within(progress, index, len(CAPACITIES)))
         part.data["seconds"][str(capacity)] = seconds
         part.findings += [
             Finding(f"{name}, {capacity} cached", value, f"{value * 1e3:.1f} ms") for name, value in seconds.items()
@@ -53,7 +53,7 @@ def _engines(bundle: Bundle, threads: int) -> dict[str, Engine]:
     }
 
 
-def _medians(engines: Mapping[str, Engine], profile: Profile, tell: Tell) -> dict[str, float]:
+def _medians(engines: Mapping[str, Engine], profile: Profile, progress: Progress) -> dict[str, float]:
     caches = {name: _filled(engine, profile) for name, engine in engines.items()}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(WARM_UP + ROUNDS):
@@ -61,12 +61,12 @@ def _medians(engines: Mapping[str, Engine], profile: Profile, tell: Tell) -> dic
             started = time.perf_counter()
             engine.run(profile, caches[name])
             seconds[name].append(time.perf_counter() - started)
-        tell((turn + 1) / (WARM_UP + ROUNDS))
-    return {name: median(taken[WARM_UP:]) for name, taken in seconds.items()}
+        progress((turn + 1) / (WARM_UP + ROUNDS))
+    return {name: median(times[WARM_UP:]) for name, times in seconds.items()}
 
 
 def _filled(engine: Engine, profile: Profile) -> Lanes:
-    """Inputs written and a cache of noise: the last step of a canvas whose other slots are all visible."""
+    """Write the inputs, and return a cache of noise: the last step of a canvas whose other slots are all visible."""
     generator = np.random.default_rng(0)
     cache = engine.allocate(1, profile.capacity, bound=False, read=True)
     assert isinstance(cache, HostCache)

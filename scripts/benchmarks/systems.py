@@ -12,7 +12,7 @@ from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
 from ...runtime.evaluation.intervals import paired_difference
 from ...runtime.evaluation.task import find_task
 from .finding import Finding, Part
-from .setup import Setup, Tell, within
+from .setup import Progress, Setup, within
 
 TASK = find_task("arithmetic")
 SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")
@@ -29,8 +29,8 @@ SAMPLES = 3
 LEAST_SPEEDUP, LARGEST_LOSS = 10.0, 0.01
 
 
-def measure_systems(setup: Setup, tell: Tell) -> Part:
-    """A table for each generation length with and without early stop; the first row is what the others are held against."""
+def measure_systems(setup: Setup, progress: Progress) -> Part:
+    """Make a table for each generation length with and without early stop; the others are held against its first row."""
     part = Part(
         "systems", f"systems and rules on {setup.paired} paired problems, against vanilla with quota (one token a step)"
     )
@@ -38,29 +38,29 @@ def measure_systems(setup: Setup, tell: Tell) -> Part:
     settings = [(length, early) for length in GEN_LENGTHS for early in (False, True)]
     for index, (length, early) in enumerate(settings):
         runs = [(system, {**rule, "gen_length": length, "early_stop": early}) for system, rule in RUNS]
-        found = evaluate_together(setup.model, TASK, runs, setup.paired, within(tell, index, len(settings)))
+        evaluations = evaluate_together(setup.model, TASK, runs, setup.paired, within(progress, index, len(settings)))
         title = f"{length} tokens, early stop {'on' if early else 'off'}"
-        part.tables.append(_table(title, found))
-        part.data["tables"].append(_data(length, early, found))
+        part.tables.append(_table(title, evaluations))
+        part.data["tables"].append(_data(length, early, evaluations))
         if length == max(GEN_LENGTHS):
-            speed = found[0].seconds / found[HEADLINE].seconds
+            speed = evaluations[0].seconds / evaluations[HEADLINE].seconds
             part.findings.append(Finding.at_least(f"dual, threshold 0.9: speed-up at {title}", speed, LEAST_SPEEDUP))
     return part
 
 
-def measure_accuracy(setup: Setup, tell: Tell) -> Part:
-    """The dual cache with threshold 0.9 against vanilla with quota at the native length, problem by problem."""
+def measure_accuracy(setup: Setup, progress: Progress) -> Part:
+    """Hold the dual cache with threshold 0.9 against vanilla with quota at the native length, problem by problem."""
     runs = [(system, {**rule, "gen_length": NATIVE_LENGTH}) for system, rule in (RUNS[0], RUNS[HEADLINE])]
-    found = evaluate_together(setup.model, TASK, runs, setup.problems, tell)
-    difference = paired_difference(found[1].correct, found[0].correct)
+    evaluations = evaluate_together(setup.model, TASK, runs, setup.problems, progress)
+    difference = paired_difference(evaluations[1].correct, evaluations[0].correct)
     part = Part("accuracy", f"accuracy on {setup.problems} held-out problems at {NATIVE_LENGTH} tokens")
-    within = abs(difference.difference) <= LARGEST_LOSS
+    close = abs(difference.difference) <= LARGEST_LOSS
     points = f"{100 * difference.difference:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
     part.findings = [
-        *(_accuracy(evaluation) for evaluation in found),
-        Finding("difference, dual less vanilla", difference.difference, points, "within 1 point", within),
+        *(_accuracy(evaluation) for evaluation in evaluations),
+        Finding("difference, dual less vanilla", difference.difference, points, "within 1 point", close),
     ]
-    part.data = {"evaluations": [evaluation.to_json() for evaluation in found], "difference": difference.to_json()}
+    part.data = {"evaluations": [evaluation.to_json() for evaluation in evaluations], "difference": difference.to_json()}
     return part
 
 
@@ -70,12 +70,12 @@ def _accuracy(evaluation: Evaluation) -> Finding:
     return Finding(name, evaluation.accuracy, f"{evaluation.accuracy:.1%} ({100 * low:.1f} to {100 * high:.1f})")
 
 
-def measure_sparse(setup: Setup, tell: Tell) -> Part:
-    """What the cache of Sparse-dLLM at retention 0.5 takes beside the dual cache's, from the buffers."""
+def measure_sparse(setup: Setup, progress: Progress) -> Part:
+    """Compare the cache of Sparse-dLLM at retention 0.5 with the dual cache's, by their buffers."""
     part = Part("sparse", "cache of Sparse-dLLM at retention 0.5 beside the dual cache's")
     for length in GEN_LENGTHS:
         runs = [(system, {**RULES[0], "gen_length": length}) for system in ("fast-dllm-dual", "sparse-dllm")]
-        dual, sparse = evaluate_together(setup.model, TASK, runs, SAMPLES, tell)
+        dual, sparse = evaluate_together(setup.model, TASK, runs, SAMPLES, progress)
         steady, peak = sparse.steady_cache_bytes / dual.steady_cache_bytes, sparse.peak_cache_bytes / dual.peak_cache_bytes
         part.findings += [
             Finding.at_most(f"block steps, {length} tokens", steady, 0.55),

@@ -44,12 +44,12 @@ SCALES = {
 
 
 def write_random_llada(folder: Path, shape: Shape, seed: int = 0) -> int:
-    """Write config, tokenizer and bfloat16 weights to `folder` (made where missing); returns the weights' bytes."""
-    return write_random(folder, _config(shape), shape.shards, seed)
+    """Write config, tokenizer and bfloat16 weights to `folder` (made where missing); return the weights' bytes."""
+    return write_random(folder, llada_config(shape), shape.shards, seed)
 
 
 def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0) -> int:
-    """As `write_random_llada`, of the family and shape that `data`, a `config.json`, names."""
+    """Write as `write_random_llada` does, of the family and shape that `data`, a `config.json`, names."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(data, indent=1) + "\n")
     family = family_of(data)
@@ -68,7 +68,8 @@ def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0)
     return total
 
 
-def _config(shape: Shape) -> dict[str, Any]:
+def llada_config(shape: Shape) -> dict[str, Any]:
+    """Return the `config.json` of a LLaDA model of that shape."""
     return {
         "architectures": ["LLaDAModelLM"],
         "model_type": "llada",
@@ -101,7 +102,7 @@ def _config(shape: Shape) -> dict[str, Any]:
 
 
 def _write_tokenizer(folder: Path, vocab: int) -> None:
-    """A byte-level tokenizer whose vocabulary goes on with tokens that no text gives."""
+    """Write a byte-level tokenizer whose vocabulary goes on with tokens that no text gives."""
     pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces += [f"<{token}>" for token in range(len(pieces), vocab)]
     tokenizer = Tokenizer(models.BPE(vocab={piece: token for token, piece in enumerate(pieces)}, merges=[]))
@@ -111,15 +112,15 @@ def _write_tokenizer(folder: Path, vocab: int) -> None:
 
 
 def _groups(names: dict[str, tuple[int, ...]], size: float) -> Iterator[list[str]]:
-    """Tensor names in order, in groups that reach `size` bytes each; the last takes what is left."""
+    """Yield tensor names in order, in groups that reach `size` bytes each; the last takes what is left."""
     group: list[str] = []
-    written = taken = 0.0
+    written = grouped = 0.0
     for name, shape in names.items():
         group.append(name)
         written += prod(shape) * 2
-        if written >= taken + size - 1 and name != list(names)[-1]:
+        if written >= grouped + size - 1 and name != list(names)[-1]:
             yield group
-            group, taken = [], taken + size
+            group, grouped = [], grouped + size
     yield group
 
 
@@ -132,7 +133,7 @@ class _Noise:
         self.scaled: dict[float, torch.Tensor] = {}
 
     def parts(self, shape: tuple[int, ...]) -> Iterator[memoryview]:
-        """The bytes of a tensor: matrices keep the scale of what they take, norms are about one."""
+        """Yield the bytes of a tensor: matrices keep the scale of what they take, norms are about one."""
         scale = shape[-1] ** -0.5 if len(shape) == 2 else 0.0
         if scale not in self.scaled:
             self.scaled[scale] = (self.block * scale if scale else 1 + 0.1 * self.block).to(torch.bfloat16)
@@ -165,9 +166,9 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="tiny")
     for name in vars(SCALES["tiny"]):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
-    given = vars(parser.parse_args())
-    folder, scale = given.pop("folder"), given.pop("scale")
-    total = write_random_llada(folder, replace(SCALES[scale], **{name: value for name, value in given.items() if value}))
+    arguments = vars(parser.parse_args())
+    folder, scale = arguments.pop("folder"), arguments.pop("scale")
+    total = write_random_llada(folder, replace(SCALES[scale], **{name: value for name, value in arguments.items() if value}))
     print(f"{folder}: {total / 1e9:.2f} GB of weights")
 
 

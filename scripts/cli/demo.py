@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
 from ...runtime.evaluation.task import Problem, find_task
 from ...runtime.generate import load
-from . import bundles
-from .output import print_json, progress, screen
-from .tables import evaluation_table
-from .validate import print_report, validated
+from .terminal import bundles
+from .terminal.evaluations import evaluation_table
+from .terminal.options import JsonOption
+from .terminal.output import print_json, screen
+from .terminal.progress import progress_bars
+from .terminal.validation import print_report, validate_against_torch
 
 TASK = find_task("arithmetic")
 QUESTIONS = 5
@@ -24,26 +28,30 @@ VALIDATED_QUESTIONS = 20
 SYSTEMS = {"vanilla": "quota", "fast-dllm-prefix": "threshold", "fast-dllm-dual": "threshold", "sparse-dllm": "threshold"}
 
 
-def run_demo(fresh: bool, as_json: bool) -> bool:
-    """Whether the bundle holds at every level of parity."""
+def command(
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Export again, even if the demo's bundle is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     path = bundles.demo_bundle(fresh)
-    report = validated(path, bundles.CHECKPOINT, None, VALIDATED_QUESTIONS)
+    report = validate_against_torch(path, bundles.CHECKPOINT, None, VALIDATED_QUESTIONS)
     if not as_json:
-        print_report(report)
-    evaluations, problems = _decode(str(path)), TASK.prompts(QUESTIONS)
+        print_report(report, as_json=False)
+    evaluations, problems = _decode(path), TASK.prompts(QUESTIONS)
     if as_json:
         print_json({"bundle": str(path), "validation": report.to_json(), **_data(problems, evaluations)})
-        return report.passed
-    _print_answers(problems, evaluations)
-    screen().print()
-    screen().print(evaluation_table(evaluations, f"{QUESTIONS} held-out questions; speed as a ratio to vanilla's"))
-    return report.passed
+    else:
+        _print_answers(problems, evaluations)
+        screen().print()
+        screen().print(evaluation_table(evaluations, f"{QUESTIONS} held-out questions; speed as a ratio to vanilla's"))
+    if not report.passed:
+        raise typer.Exit(1)
 
 
-def _decode(bundle: str) -> list[Evaluation]:
+def _decode(bundle: Path) -> list[Evaluation]:
     runs = [(system, {"unmask": rule}) for system, rule in SYSTEMS.items()]
-    with progress() as report:
-        return evaluate_together(load(bundle), TASK, runs, QUESTIONS, partial(report, "decode"))
+    with progress_bars() as progress:
+        return evaluate_together(load(bundle), TASK, runs, QUESTIONS, partial(progress, "decode"))
 
 
 def _data(problems: Sequence[Problem], evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def _decodes(index: int, evaluations: Sequence[Evaluation]) -> list[dict[str, An
 
 
 def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation]) -> None:
-    """Each question, and below it the answer of every system."""
+    """Print each question, and below it the answer of every system."""
     console = screen()
     for index, problem in enumerate(problems):
         console.print(f"\n[bold]{escape(problem.question)}[/] [dim]({problem.answer})[/]", highlight=False)
@@ -83,7 +91,7 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
 
 
 def _answer(evaluation: Evaluation, index: int) -> tuple[str, ...]:
-    """System, answer, whether it is right, tokens per forward."""
+    """Return system, answer, whether it is right, and tokens per forward."""
     generation = evaluation.generations[index]
     return (
         evaluation.system,

@@ -4,46 +4,72 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ...graphs.families import FAMILIES, float16_warning
-from .bundles import require_export
-from .info import weights_line
-from .output import key_values, log, print_json, progress, screen, size
+from ...runtime.bundle.bundle import Bundle
+from .terminal.bundles import require_export
+from .terminal.options import CheckpointArgument, ExportOptions, JsonOption, NewBundleArgument
+from .terminal.output import key_values, log, print_json, screen, size
+from .terminal.progress import progress_bars
+from .terminal.weights import weights_line
 
 
-def export_checkpoint(checkpoint: Path, path: Path, as_json: bool, **options: Any) -> None:
-    """Export and print what was made; `options` are those of `export.bundle.export_bundle`."""
+def command(
+    *,
+    checkpoint: CheckpointArgument,
+    bundle: NewBundleArgument,
+    options: ExportOptions,
+    as_json: JsonOption = False,
+) -> None:
     require_export()
     from ...export.bundle import export_bundle
     from ...export.weights.report import read_weight_report
 
     started = time.perf_counter()
-    with progress() as report:
-        bundle = export_bundle(checkpoint, path, progress=report, **options)
+    with progress_bars() as progress:
+        exported = export_bundle(checkpoint, bundle, progress=progress, **vars(options))
     seconds = time.perf_counter() - started
-    manifest = bundle.manifest
+    manifest = exported.manifest
     if warning := float16_warning(FAMILIES[manifest.family], manifest.stored):
         log().print(f"warning: {warning}", soft_wrap=True, highlight=False)
-    total = sum(record.size for record in manifest.files.values())
-    errors = read_weight_report(path)
+    errors = read_weight_report(bundle)
     if as_json:
-        graphs = [vars(graph) for graph in manifest.graphs["step"]]
-        data = {"bundle": str(path), "family": manifest.family, "stored": manifest.stored, "compute": manifest.compute}
-        print_json({**data, "graphs": graphs, "bytes": total, "seconds": seconds, "weights": errors})
-        return
-    rows = {
-        "bundle": path,
+        print_json(_data(exported, seconds, errors))
+    else:
+        rows = _rows(exported, seconds, errors) | {"next": f"dllm-edge validate {bundle} --checkpoint {checkpoint}"}
+        screen().print(key_values({name: value for name, value in rows.items() if value}), soft_wrap=True)
+
+
+def _data(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) -> dict[str, Any]:
+    manifest = exported.manifest
+    return {
+        "bundle": str(exported.path),
+        "family": manifest.family,
+        "stored": manifest.stored,
+        "compute": manifest.compute,
+        "graphs": [vars(graph) for graph in manifest.graphs["step"]],
+        "bytes": _bytes(exported),
+        "seconds": seconds,
+        "weights": errors,
+    }
+
+
+def _rows(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) -> dict[str, object]:
+    manifest = exported.manifest
+    return {
+        "bundle": exported.path,
         "family": manifest.family,
         "weights": weights_line(manifest),
         "rounding": errors and _rounding(errors),
         "graphs": ", ".join(graph.file for graph in manifest.graphs["step"]),
-        "size": size(total),
+        "size": size(_bytes(exported)),
         "took": f"{seconds:.1f} s",
-        "next": f"dllm-edge validate {path} --checkpoint {checkpoint}",
     }
-    screen().print(key_values({name: value for name, value in rows.items() if value}), soft_wrap=True)
+
+
+def _bytes(exported: Bundle) -> int:
+    return sum(record.size for record in exported.manifest.files.values())
 
 
 def _rounding(errors: Mapping[str, Any]) -> str:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.bundle.manifest import Manifest
 from ...runtime.engines.tensorrt.engine_folder import EngineFolder, engines_of
-from .output import key_values, print_json, screen, size
+from .terminal.bundles import bundle_path
+from .terminal.options import BundleArgument, JsonOption
+from .terminal.output import key_values, print_json, screen, size
+from .terminal.weights import weights_line
 
 
-def describe(path: Path, verify: bool, as_json: bool) -> None:
-    bundle = Bundle.open(path, verify=verify)
+def command(
+    *,
+    bundle: BundleArgument,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the weights too and check their hashes.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    opened = Bundle.open(bundle_path(bundle), verify=verify)
     if as_json:
-        print_json(_data(bundle, verify))
+        print_json(_data(opened, verify))
     else:
-        screen().print(key_values(_rows(bundle, verify)))
+        screen().print(key_values(_rows(opened, verify)))
 
 
 def _data(bundle: Bundle, verified: bool) -> dict[str, Any]:
@@ -60,17 +68,6 @@ def _engine_line(engine: EngineFolder) -> str:
     total = sum(record.size for record in built.plans.values())
     profiles = f"{len(built.workload.profiles)} profiles of up to {longest} tokens"
     return f"{engine.path.name}: {built.flavour}, {built.compute}, {profiles}, {size(total)}"
-
-
-def weights_line(manifest: Manifest) -> str:
-    """What weights are stored as and computed in."""
-    formats = manifest.weights
-    computed = f"{manifest.stored}, computed in {manifest.compute}"
-    if not formats.quantised:
-        return computed
-    parts = {"linear layers": formats.linear, "LM head": formats.head, "embedding": formats.embedding}
-    quantised = ", ".join(f"{part} {stored}" for part, stored in parts.items() if stored.quantised)
-    return f"{quantised}; the rest {computed}"
 
 
 def _bytes(bundle: Bundle) -> int:

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
+import typer
 from rich.live import Live
 
 from ...graphs.errors import DllmEdgeError
 from ...runtime.generate import Generation, Model
 from ...runtime.scheduler.request import Changed, Finished, Request
-from .canvas_view import CanvasView
-from .output import log, print_json, screen
+from .terminal.bundles import open_model
+from .terminal.canvas_view import CanvasView
+from .terminal.options import (
+    BundleArgument,
+    EngineOptions,
+    GenLengthOption,
+    JsonOption,
+    SeedOption,
+    SetOption,
+    SystemOption,
+    ThreadsOption,
+    parse_settings,
+)
+from .terminal.output import log, print_json, screen
 
 
-def run_prompt(
-    model: Model, prompt: str, system: str, settings: dict[str, Any], *, seed: int, chat: bool, trace: bool, as_json: bool
+def command(
+    *,
+    bundle: BundleArgument,
+    prompt: Annotated[str, typer.Option(help="What to answer.", show_default=False)],
+    system: SystemOption = "vanilla",
+    gen_length: GenLengthOption = None,
+    assignments: SetOption = None,
+    seed: SeedOption = 0,
+    chat: Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the bundle's chat template.")] = True,
+    trace: Annotated[bool, typer.Option("--trace", help="With --json: every step, what was sent and committed.")] = False,
+    engine: EngineOptions,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
+    settings = parse_settings(assignments, gen_length)
+    model = open_model(bundle, engine, threads)
     if not prompt.strip():
         raise DllmEdgeError("the prompt is empty: give --prompt some text")
     request = model.request(model.encode(prompt, chat=chat), system, seed, trace, **settings)
@@ -44,6 +70,7 @@ def decode_live(model: Model, request: Request) -> Generation:
 
 
 def summary(generation: Generation) -> str:
+    """Return system, tokens, forwards and speed of a decode in one line."""
     tokens = len(generation.token_ids)
     return (
         f"{generation.system}: {tokens} tokens in {generation.forwards} forwards "

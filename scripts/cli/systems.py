@@ -10,10 +10,11 @@ from rich.table import Table
 from ...runtime.decoding.settings import DECLARED, Setting
 from ...runtime.systems import SYSTEMS
 from ...runtime.systems.base import System
-from .output import print_json, screen
+from .terminal.options import JsonOption
+from .terminal.output import print_json, screen
 
 
-def list_systems(as_json: bool) -> None:
+def command(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"systems": [_data(system) for system in SYSTEMS.values()]})
         return

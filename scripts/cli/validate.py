@@ -3,74 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from rich.markup import escape
+import typer
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.generate import load
-from .bundles import require_export
-from .output import print_json, progress, screen
-
-if TYPE_CHECKING:
-    from ...export.parity import Report
+from .terminal import bundles
+from .terminal.options import BundleArgument, EngineOptions, JsonOption, LevelOption, SamplesOption
+from .terminal.validation import print_report, validate_against_cpu, validate_against_torch
 
 
-def validate_bundle(path: Path, checkpoint: Path | None, level: str | None, as_json: bool, samples: int | None = None) -> bool:
-    """Validate, print the report, and say whether every level holds."""
-    return _told(validated(path, checkpoint, level, samples), as_json)
-
-
-def is_reference(engine: str, device: str | None, compute: str | None) -> bool:
-    """Whether these name what engines are held against, which is itself held against torch."""
-    return engine == "onnxruntime" and device in (None, "cpu") and compute in (None, "float32")
-
-
-def validate_on(
-    path: Path,
-    engine: str,
-    device: str | None,
-    compute: str | None,
-    checkpoint: Path | None,
-    level: str | None,
-    as_json: bool,
-    samples: int | None = None,
-) -> bool:
-    """Validate an engine, print the report, and say whether every level holds. Needs no torch."""
-    if checkpoint is not None:
+def command(
+    *,
+    bundle: BundleArgument,
+    level: LevelOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Compare with a checkpoint's weights instead of the bundle's own.", show_default=False)
+    ] = None,
+    samples: SamplesOption = None,
+    engine: EngineOptions,
+    as_json: JsonOption = False,
+) -> None:
+    if is_reference(engine):
+        path = bundles.bundle_path(bundle)
+        source = bundles.CHECKPOINT if bundle == bundles.DEMO and checkpoint is None else checkpoint
+        report = validate_against_torch(path, source, level, samples)
+    elif checkpoint is not None:
         raise DllmEdgeError("--checkpoint is for the validation against torch: leave it, or --engine, --device and --compute")
-    from ...export.parity.engines.validate import validate_engine
-
-    counts = {} if samples is None else {"samples": samples}
-    model = load(path, engine=engine, device=device, compute=compute)
-    with progress() as bars:
-        report = validate_engine(model, level, lambda stage, share: bars(f"validate: {stage}", share), **counts)
-    return _told(report, as_json)
-
-
-def _told(report: Report, as_json: bool) -> bool:
-    if as_json:
-        print_json(report.to_json())
     else:
-        print_report(report)
-    return report.passed
+        report = validate_against_cpu(bundles.open_model(bundle, engine), level, samples)
+    print_report(report, as_json)
+    if not report.passed:
+        raise typer.Exit(1)
 
 
-def validated(path: Path, checkpoint: Path | None, level: str | None, samples: int | None) -> Report:
-    """The report of a validation, whose progress is shown."""
-    require_export()
-    from ...export.parity.validate import validate
-
-    counts = {} if samples is None else {"samples": samples}
-    with progress() as bars:
-        return validate(path, checkpoint, level, lambda stage, share: bars(f"validate: {stage}", share), **counts)
-
-
-def print_report(report: Report) -> None:
-    console = screen()
-    console.print(f"{report.subject} against {report.reference}", style="dim", highlight=False)
-    for level in report.levels:
-        mark = "[green]holds[/]" if level.passed else "[red]FAILS[/]"
-        console.print(f"[bold]{level.name}[/] {mark} ({level.seconds:.1f} s)")
-        for line in level.lines:
-            console.print(f"  {escape(line)}", highlight=False)
+def is_reference(engine: EngineOptions) -> bool:
+    """Return whether this is what engines are held against, which is itself held against torch."""
+    return engine.engine == "onnxruntime" and engine.device in (None, "cpu") and engine.compute in (None, "float32")

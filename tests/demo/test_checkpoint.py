@@ -11,7 +11,7 @@ from dllm_edge.runtime.evaluation.task import find_task
 pytest.importorskip("torch", reason="the checkpoint is exported")
 
 from dllm_edge.export.bundle import export_bundle
-from dllm_edge.scripts.cli.bundles import CHECKPOINT
+from dllm_edge.scripts.cli.terminal.bundles import CHECKPOINT
 
 TASK = find_task("arithmetic")
 LARGEST = 12_000_000

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.scripts.cli import bundles
 from dllm_edge.scripts.cli.main import main
+from dllm_edge.scripts.cli.terminal import bundles
 
 from ..tiny import write_tiny
 

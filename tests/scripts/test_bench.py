@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from dllm_edge import DllmEdgeError
-from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main, parse_parts
+from dllm_edge.scripts.bench import DEFAULT_PARTS, PARTS, available, main
 from dllm_edge.scripts.benchmarks import overhead, systems
-from dllm_edge.scripts.benchmarks.finding import Finding
 from dllm_edge.scripts.checkpoints.random_llada import SCALES
 
 from .conftest import parsed
@@ -18,17 +16,20 @@ from .conftest import parsed
 
 def test_parts() -> None:
     assert set(available()) == set(PARTS)
-    assert parse_parts("step, memory") == ["step", "memory"]
     assert "export" not in DEFAULT_PARTS
-    with pytest.raises(DllmEdgeError, match="unknown part 'luck': choose of step"):
-        parse_parts("step,luck")
-    with pytest.raises(DllmEdgeError, match="names nothing"):
-        parse_parts(" ")
 
 
-def test_findings_are_held_against_their_targets() -> None:
-    assert [Finding.at_least("", value, 1.8).met for value in (1.79, 1.8)] == [False, True]
-    assert [Finding.at_most("", value, 1.3).met for value in (1.3, 1.31)] == [True, False]
+@pytest.mark.parametrize(
+    ("parts", "message"), [("step,luck", "unknown part 'luck': choose one of step"), (" ", "--parts ' ' names no part")]
+)
+def test_bad_parts_get_one_line(
+    parts: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--parts", parts])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 @pytest.fixture
@@ -56,10 +57,10 @@ def test_parts_about_systems(bench: Callable[..., dict[str, Any]], tmp_path: Pat
     kept = tmp_path / "bench.json"
     data = bench("overhead,systems,accuracy,sparse", "--paired", "1", "--problems", "2", "--output", str(kept))
     assert parsed(kept.read_text()) == data
-    parts, found = data["parts"], numbers(data)
-    assert found["places of the cache in memory"]["met"] is True
-    assert found["block steps that changed the cache"]["met"] is True
-    assert found["block steps, 32 tokens"]["met"] is True
+    parts, measured = data["parts"], numbers(data)
+    assert measured["addresses of the cache in memory"]["met"] is True
+    assert measured["block steps that changed the cache"]["met"] is True
+    assert measured["block steps, 32 tokens"]["met"] is True
     assert [table["early_stop"] for table in parts["systems"]["tables"]] == [False, True]
     assert all(len(table["systems"]) == 12 for table in parts["systems"]["tables"])
     assert parts["accuracy"]["difference"]["samples"] == 2
@@ -67,8 +68,8 @@ def test_parts_about_systems(bench: Callable[..., dict[str, Any]], tmp_path: Pat
 
 def test_parts_about_a_large_model(bench: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCALES, "135m", SCALES["tiny"])
-    found = numbers(bench("step,memory"))
-    assert found["faster than torch, 256 cached"]["value"] > 0
-    assert found["faster than torch, 1024 cached"]["value"] > 0
-    assert found["weights"]["value"] < found["peak resident memory"]["value"] < 1e9
-    assert found["caches"]["value"] == 2 * 3 * 4 * 16 * 512 * 4
+    measured = numbers(bench("step,memory"))
+    assert measured["faster than torch, 256 cached"]["value"] > 0
+    assert measured["faster than torch, 1024 cached"]["value"] > 0
+    assert measured["weights"]["value"] < measured["peak resident memory"]["value"] < 1e9
+    assert measured["caches"]["value"] == 2 * 3 * 4 * 16 * 512 * 4

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.scripts import gpu_bench
 from dllm_edge.scripts.benchmarks.gpu import bundles, processes
 from dllm_edge.scripts.benchmarks.gpu.findings import findings
 from dllm_edge.scripts.benchmarks.gpu.job import Job
-from dllm_edge.scripts.gpu_bench import PARTS, SHAPES, chosen, main, parse_contexts, plan_jobs
+from dllm_edge.scripts.gpu_bench import PARTS, main, plan_jobs
 
 from .conftest import parsed
 
 BANDWIDTH = 3e12
+
+
 GPU = {"gpu": "a GPU", "compute_capability": "sm90", "copy_bandwidth": BANDWIDTH}
 
 
@@ -70,17 +71,17 @@ def test_numbers_and_goals(bench: Callable[..., tuple[Any, str, str]], tmp_path:
     assert not code
     assert parsed(kept.read_text()) == data
     assert set(data) == {"machine", "gpu", "versions", "findings", "outcomes"}
-    found = {finding["name"]: finding for finding in data["findings"]}
-    place = "tensorrt-rtx, 1.5b, float16"
+    numbers = {finding["name"]: finding for finding in data["findings"]}
+    label = "tensorrt-rtx, 1.5b, float16"
     # 3 GB in 1.25 ms are 2.4 TB/s, of 3.
-    share = found[f"{place}: step over 512, CUDA graph: share of the copies' bandwidth"]
+    share = numbers[f"{label}: step over 512, CUDA graph: share of the copies' bandwidth"]
     assert (share["value"], share["met"]) == (pytest.approx(80.0), True)
-    assert found[f"{place}: over 512, faster than torch"]["value"] == pytest.approx(4.0)
-    assert found[f"{place}: over 512, faster than torch"]["met"] is True
-    assert found[f"{place}: over 512, faster than torch.compile"]["met"] is None
-    assert found[f"{place}: host, a block step"]["value"] == pytest.approx(80.0)
-    assert found["onnxruntime, demo, float32: parity, task"]["met"] is False
-    assert found["onnxruntime, float16: attention, h, 2048 slots"]["text"] == "keys and values 30 us, scores 20 us: 1.50x"
+    assert numbers[f"{label}: over 512, faster than torch"]["value"] == pytest.approx(4.0)
+    assert numbers[f"{label}: over 512, faster than torch"]["met"] is True
+    assert numbers[f"{label}: over 512, faster than torch.compile"]["met"] is None
+    assert numbers[f"{label}: host, a block step"]["value"] == pytest.approx(80.0)
+    assert numbers["onnxruntime, demo, float32: parity, task"]["met"] is False
+    assert numbers["onnxruntime, float16: attention, h, 2048 slots"]["text"] == "keys and values 30 us, scores 20 us: 1.50x"
 
 
 def test_what_did_not_run_is_said(bench: Callable[..., tuple[Any, str, str]]) -> None:
@@ -118,15 +119,22 @@ def test_jobs() -> None:
     assert {job.part for job in plan_jobs(PARTS, ("tiny",), ("onnxruntime",), ("float16",), (512,))} == set(PARTS)
 
 
-def test_options() -> None:
-    assert chosen("8b, tiny", SHAPES, "--shapes") == ["8b", "tiny"]
-    assert parse_contexts("512,2048") == (512, 2048)
-    for text in ("9b", ""):
-        with pytest.raises(DllmEdgeError, match=r"--shapes .*: choose of tiny, 135m, 1\.5b, 8b"):
-            chosen(text, SHAPES, "--shapes")
-    for text in ("many", "128", ""):
-        with pytest.raises(DllmEdgeError, match=r"--contexts .*: give numbers of 256 or more"):
-            parse_contexts(text)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--shapes", "9b"), "unknown shape '9b': choose one of tiny, 135m, 1.5b, 8b"),
+        (("--shapes", ""), "--shapes '' names no shape"),
+        (("--parts", "luck"), "unknown part 'luck': choose one of parity"),
+        (("--engines", "abacus"), "unknown engine 'abacus': choose one of tensorrt"),
+        (("--types", "int3"), "unknown type 'int3': choose one of float32"),
+        (("--contexts", "many"), "--contexts many: must be numbers from 256 to"),
+        (("--contexts", "128"), "--contexts 128: must be numbers from 256 to"),
+    ],
+)
+def test_bad_options_get_one_line(bench: Callable[..., tuple[Any, str, str]], options: tuple[str, str], message: str) -> None:
+    code, out, err = bench(*options)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
 
 
 def test_a_model_that_cannot_be_made_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,7 +158,7 @@ def test_a_full_disk_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     first, second = gpu_bench.run_all(jobs, tmp_path, lambda _stage, _share: None, lambda job: run_job(job, 1))
     assert first["error"] == (
         f"step, onnxruntime, 8b, float16 failed in {tmp_path} ([Errno 28] No space left on device): "
-        "free space there, or give another place with --folder"
+        "free space there, or give another path with --folder"
     )
     assert "result" in second
 
@@ -160,16 +168,3 @@ def test_results_are_shown_where_they_cannot_be_kept(bench: Callable[..., tuple[
     assert code == 2
     assert parsed(out)["outcomes"]
     assert error.endswith(f"error: {tmp_path}: Is a directory\n")
-
-
-def test_bundles_are_made_once(tmp_path: Path, demo_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles, "CHECKPOINT", demo_checkpoint)
-    told: list[str] = []
-    for shape, compute in (("tiny", "bfloat16"), ("tiny", "float16"), ("demo", "float16")):
-        path = bundles.bundle_of(tmp_path, shape, compute, lambda stage, _share: told.append(stage))
-        assert Bundle.open(path).manifest.compute == compute
-    assert list(dict.fromkeys(told))[:2] == ["write tiny", "export tiny in bfloat16"]
-    assert Bundle.open(tmp_path / "demo-float16.bundle").task == "arithmetic"
-    told.clear()
-    bundles.bundle_of(tmp_path, "tiny", "float16", lambda stage, _share: told.append(stage))
-    assert told == []

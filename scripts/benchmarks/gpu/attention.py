@@ -33,20 +33,20 @@ class Attention:
         return self.heads // self.kv_heads * self.queries
 
     def specs(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
-        """Inputs and outputs; `C` is the number of cached slots."""
-        kind, heads, size = self.compute, self.kv_heads, self.head_dim
-        given = [TensorSpec("query", kind, (1, heads, self.rows, size))]
-        given += [TensorSpec(f"past_{name}", kind, (1, heads, "C", size)) for name in ("key", "value")]
-        given += [TensorSpec(f"new_{name}", kind, (1, heads, self.queries, size)) for name in ("key", "value")]
-        return given, [TensorSpec("attended", kind, (1, heads, self.rows, size))]
+        """Return the inputs and the outputs; `C` is the number of cached slots."""
+        dtype, heads, size = self.compute, self.kv_heads, self.head_dim
+        inputs = [TensorSpec("query", dtype, (1, heads, self.rows, size))]
+        inputs += [TensorSpec(f"past_{name}", dtype, (1, heads, "C", size)) for name in ("key", "value")]
+        inputs += [TensorSpec(f"new_{name}", dtype, (1, heads, self.queries, size)) for name in ("key", "value")]
+        return inputs, [TensorSpec("attended", dtype, (1, heads, self.rows, size))]
 
     def graph(self, form: str) -> onnx.ModelProto:
         nodes = _scaled(self) + (_over_scores(self) if form == "scores" else _over_keys(self))
-        given, found = (list(map(_value, specs)) for specs in self.specs())
+        inputs, outputs = (list(map(_value, specs)) for specs in self.specs())
         constants = [helper.make_tensor("scale", TensorProto.FLOAT, [], [1 / math.sqrt(self.head_dim)])]
         constants += [helper.make_tensor("queries", TensorProto.INT64, [1], [-self.queries])]
         constants += [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in _SLICES.items()]
-        graph = helper.make_graph(nodes, "attention", given, found, initializer=constants)
+        graph = helper.make_graph(nodes, "attention", inputs, outputs, initializer=constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
@@ -58,9 +58,8 @@ def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
 
 
 def _scaled(attention: Attention) -> list[onnx.NodeProto]:
-    kind = ELEMENT[attention.compute]
     return [
-        helper.make_node("Cast", ["scale"], ["narrow_scale"], to=kind),
+        helper.make_node("Cast", ["scale"], ["narrow_scale"], to=ELEMENT[attention.compute]),
         helper.make_node("Mul", ["query", "narrow_scale"], ["scaled"]),
     ]
 

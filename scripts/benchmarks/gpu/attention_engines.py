@@ -26,14 +26,14 @@ from .job import BLOCK, Job
 
 WARM_UP, ROUNDS, LAUNCHES = 3, 20, 32
 Prepare = Callable[[bytes, Attention, Shapes, dict[str, int]], Launch]
-"""A launch of a graph over tensors at these addresses, its inputs of these shapes."""
+"""Returns a launch of a graph over tensors at these addresses, its inputs of these shapes."""
 
 
 def time_forms(device: Device, prepare: Prepare, attention: Attention, slots: int, rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of each form: many launches, then one wait."""
-    given, found = attention.specs()
-    memory = {spec.name: device.allocate(prod(spec.sized({"C": slots})) * ITEM_SIZES[spec.dtype]) for spec in given + found}
-    shapes = {spec.name: spec.sized({"C": slots}) for spec in given}
+    """Return the median seconds of each form: many launches, then one wait."""
+    inputs, outputs = attention.specs()
+    memory = {spec.name: device.allocate(prod(spec.sized({"C": slots})) * ITEM_SIZES[spec.dtype]) for spec in inputs + outputs}
+    shapes = {spec.name: spec.sized({"C": slots}) for spec in inputs}
     addresses = {name: piece.address for name, piece in memory.items()}
     launches = {form: prepare(attention.graph(form).SerializeToString(), attention, shapes, addresses) for form in FORMS}
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
@@ -44,11 +44,11 @@ def time_forms(device: Device, prepare: Prepare, attention: Attention, slots: in
                 launch()
             device.synchronise()
             seconds[form].append((time.perf_counter() - started) / LAUNCHES)
-    return {form: median(taken[WARM_UP:]) for form, taken in seconds.items()}
+    return {form: median(times[WARM_UP:]) for form, times in seconds.items()}
 
 
 def measure_attention(job: Job) -> list[dict[str, Any]]:
-    """A row for each number of heads and of slots, both forms on the engine of the job."""
+    """Return a row for each number of heads and of slots, both forms on the engine of the job."""
     device = CudaDevice()
     prepare = on_cuda_provider(device) if job.engine == "onnxruntime" else on_tensorrt(device, find_library(job.engine))
     rows = []
@@ -60,12 +60,12 @@ def measure_attention(job: Job) -> list[dict[str, Any]]:
     return rows
 
 
-def on_onnxruntime(providers: list[Any], place: str) -> Prepare:
+def on_onnxruntime(providers: list[Any], device: str) -> Prepare:
     def prepare(graph: bytes, attention: Attention, shapes: Shapes, addresses: dict[str, int]) -> Launch:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
-        executor = OnnxRuntimeExecutor({"layer": session}, {"layer": attention.specs()}, place)
+        executor = OnnxRuntimeExecutor({"layer": session}, {"layer": attention.specs()}, device)
         return executor.prepare("layer", shapes, addresses)
 
     return prepare
@@ -88,9 +88,9 @@ def on_tensorrt(device: CudaDevice, library: Library) -> Prepare:
             raise _failure(library, "opening")
         scratch = device.allocate(engine.get_device_memory_size_for_profile_v2(0))
         context.set_device_memory(scratch.address, scratch.nbytes)
-        taken = [context.set_input_shape(name, shape) for name, shape in shapes.items()]
-        taken += [context.set_tensor_address(name, address) for name, address in addresses.items()]
-        if not all(taken):
+        accepted = [context.set_input_shape(name, shape) for name, shape in shapes.items()]
+        accepted += [context.set_tensor_address(name, address) for name, address in addresses.items()]
+        if not all(accepted):
             raise _failure(library, "giving tensors to")
         return _Run(library, context, device.stream, (engine, options, scratch))
 

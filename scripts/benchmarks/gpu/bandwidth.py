@@ -19,15 +19,15 @@ NBYTES, COPIES, ROUNDS = 512 << 20, 20, 5
 
 
 def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIES, rounds: int = ROUNDS) -> float:
-    """Bytes read and written a second: the median of a few rounds of copies, after one that is not counted."""
+    """Return the bytes read and written a second: the median of a few rounds of copies, after one that is not counted."""
     source, target = device.allocate(nbytes), device.allocate(nbytes)
-    kind = device.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+    direction = device.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
     seconds = []
     for _ in range(rounds + 1):
         device.synchronise()
         started = time.perf_counter()
         for _ in range(copies):
-            (error,) = device.cuda.cudaMemcpyAsync(target.address, source.address, nbytes, kind, device.stream)
+            (error,) = device.cuda.cudaMemcpyAsync(target.address, source.address, nbytes, direction, device.stream)
             if error != device.cuda.cudaError_t.cudaSuccess:
                 raise DllmEdgeError(f"CUDA: copying within the GPU failed with {error.name}: see 'dllm-edge doctor'")
         device.synchronise()
@@ -36,7 +36,7 @@ def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIE
 
 
 def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
-    """Bytes that a step cannot but read: every weight once, the cache once; of an embedding that is no LM head, its rows."""
+    """Return the bytes that a step must read: every weight and the cache once; of an embedding that is no LM head, its rows."""
     item = ITEM_SIZES[compute]
     shapes = canonical_shapes(config)
     weights = sum(map(prod, shapes.values()))
@@ -46,12 +46,12 @@ def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
 
 
 def share(nbytes: int, seconds: float, bandwidth: float) -> float:
-    """Of the bandwidth, what reading `nbytes` in that time takes."""
+    """Return the share of the bandwidth (bytes a second) that reading `nbytes` in those seconds takes."""
     return nbytes / seconds / bandwidth
 
 
 def measure_bandwidth() -> dict[str, Any]:
-    """With what the GPU is; `cuda_driver` is the newest CUDA that the driver takes, as 12060."""
+    """Return the bandwidth with what the GPU is; `cuda_driver` is the newest CUDA that the driver takes, as 12060."""
     device = CudaDevice()
     about = {"gpu": device.name, "compute_capability": device.compute_capability}
     return {**about, "cuda_driver": device.cuda.cudaDriverGetVersion()[1], "copy_bandwidth": copy_bandwidth(device)}

@@ -1,4 +1,4 @@
-"""The models that are measured: random weights of known shapes, and the demo, exported in the types asked for."""
+"""The models that are measured: random weights of known shapes, and the demo, exported in the dtypes asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ....export.bundle import export_bundle
 from ...checkpoints.random_llada import SCALES, write_random, write_random_llada
-from ...cli.bundles import CHECKPOINT, DEMO, opens
-from ...cli.output import Report
+from ...cli.terminal.bundles import CHECKPOINT, DEMO, opens
+from ...cli.terminal.progress import StageProgress
 from ..engine import SHAPE
 
 # The sizes of Fast-dLLM v2 1.5B with Dream's bidirectional attention: the decode that is timed is for no other.
@@ -19,29 +19,29 @@ DREAM = {key: value for key, value in SHAPE.items() if key != "bd_size"} | {
 LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much for each TensorRT engine, and minutes for each"}
 
 
-def bundle_of(folder: Path, shape: str, compute: str, report: Report) -> Path:
-    """A bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
+def bundle_of(folder: Path, shape: str, compute: str, progress: StageProgress) -> Path:
+    """Return a bundle of a shape, or of the demo, that computes in `compute`; made in `folder` unless it is there."""
     path = folder / f"{shape}-{compute}.bundle"
     if opens(path):
         return path
-    checkpoint = CHECKPOINT if shape == DEMO else _checkpoint(folder, shape, report)
+    checkpoint = CHECKPOINT if shape == DEMO else _checkpoint(folder, shape, progress)
     # Random weights are bfloat16, so there they need not be written twice.
     linked = shape != DEMO and compute == "bfloat16"
     stage = f"export {shape} in {compute}"
     export_bundle(
-        checkpoint, path, dtype=compute, link=linked, overwrite=True, progress=lambda _stage, share: report(stage, share)
+        checkpoint, path, dtype=compute, link=linked, overwrite=True, progress=lambda _stage, share: progress(stage, share)
     )
     return path
 
 
-def _checkpoint(folder: Path, shape: str, report: Report) -> Path:
+def _checkpoint(folder: Path, shape: str, progress: StageProgress) -> Path:
     checkpoint = folder / shape
     if (checkpoint / "model.safetensors.index.json").exists():
         return checkpoint
-    report(f"write {shape}", 0.0)
+    progress(f"write {shape}", 0.0)
     if shape == "1.5b":
         write_random(checkpoint, DREAM, shards=1)
     else:
         write_random_llada(checkpoint, SCALES[shape])
-    report(f"write {shape}", 1.0)
+    progress(f"write {shape}", 1.0)
     return checkpoint

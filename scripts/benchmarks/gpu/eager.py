@@ -34,7 +34,7 @@ def time_torch(
     warm_up: int = WARM_UP,
     rounds: int = ROUNDS,
 ) -> list[dict[str, Any]]:
-    """A row for each context: median seconds of a step, from launch to the last kernel's end."""
+    """Return a row for each context: median seconds of a step, from launch to the last kernel's end."""
     from ....export.parity.random_step import repeated_step
 
     rows = []

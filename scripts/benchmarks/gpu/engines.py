@@ -18,7 +18,7 @@ from ....runtime.scheduler.rehearsal import Use, derive_workload
 
 
 def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> DeviceEngine:
-    """`name` is one of `job.ENGINES`; raises `DllmEdgeError` for what this machine cannot run."""
+    """Return the engine of that name, one of `job.ENGINES`; raise `DllmEdgeError` for what this machine cannot run."""
     if name == "onnxruntime":
         return open_cuda(bundle, compute)
     library, device = find_library(name), CudaDevice()
@@ -28,7 +28,7 @@ def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> 
 
 
 def with_block_steps(bundle: Bundle, uses: Sequence[Use], context: int, blocks: Workload) -> Workload:
-    """What decodes of `uses` need, and the block steps that are timed alone."""
+    """Return what decodes of `uses` need, and the block steps that are timed alone."""
     decodes = derive_workload(bundle.config, uses, [context])
     profiles = dict.fromkeys((*decodes.profiles, *blocks.profiles))
     return Workload(tuple(profiles), decodes.saliency, decodes.select)

@@ -1,4 +1,4 @@
-"""From the results of the jobs to numbers beside their goals."""
+"""From the results of the jobs to numbers beside their targets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LEAST_SHARE, MOST_HOST_MICROSECONDS, LEAST_SPEEDUP, SPEEDUP_SHAPE = 80.0, 100.0,
 
 
 def findings(outcomes: Sequence[Outcome], bandwidth: float) -> list[Finding]:
-    """A finding for each number that was measured, in the jobs' order."""
-    found = [Finding("copies within the GPU", bandwidth, f"{bandwidth / 1e9:.0f} GB/s read and written")]
+    """Return a finding for each number that was measured, in the jobs' order."""
+    numbers = [Finding("copies within the GPU", bandwidth, f"{bandwidth / 1e9:.0f} GB/s read and written")]
     for outcome in outcomes:
         if "result" in outcome:
-            found += _READERS[outcome["job"]["part"]](outcome, outcomes, bandwidth)
-    return found
+            numbers += _READERS[outcome["job"]["part"]](outcome, outcomes, bandwidth)
+    return numbers
 
 
 def _label(outcome: Outcome) -> str:
@@ -35,7 +35,7 @@ def _parity(outcome: Outcome, _all: Sequence[Outcome], _bandwidth: float) -> Ite
 
 
 def _step(outcome: Outcome, outcomes: Sequence[Outcome], bandwidth: float) -> Iterator[Finding]:
-    """Goals are for the last row of a context: recorded where the engine records."""
+    """Yield the steps' times; targets are for the last row of a context: recorded where the engine records."""
     last = {row["context"]: row for row in outcome["result"]}
     for row in outcome["result"]:
         name = f"{_label(outcome)}: step over {row['context']}, {'CUDA graph' if row['cuda_graph'] else 'launched one by one'}"
@@ -47,7 +47,7 @@ def _step(outcome: Outcome, outcomes: Sequence[Outcome], bandwidth: float) -> It
 
 
 def _speedups(outcome: Outcome, row: dict[str, Any], outcomes: Sequence[Outcome]) -> Iterator[Finding]:
-    """Against torch in the same type, at the same context."""
+    """Yield speed-ups over torch in the same dtype, at the same context."""
     job = outcome["job"]
     for other in outcomes:
         their = other["job"]
@@ -57,13 +57,13 @@ def _speedups(outcome: Outcome, row: dict[str, Any], outcomes: Sequence[Outcome]
             if theirs["context"] == row["context"]:
                 ratio = theirs["seconds"] / row["seconds"]
                 name = f"{_label(outcome)}: over {row['context']}, faster than {their['engine']}"
-                goal = their["engine"] == "torch" and job["shape"] == SPEEDUP_SHAPE
-                yield Finding.at_least(name, ratio, LEAST_SPEEDUP) if goal else Finding(name, ratio, f"{ratio:.2f}x")
+                has_target = their["engine"] == "torch" and job["shape"] == SPEEDUP_SHAPE
+                yield Finding.at_least(name, ratio, LEAST_SPEEDUP) if has_target else Finding(name, ratio, f"{ratio:.2f}x")
 
 
 def _host(outcome: Outcome, _all: Sequence[Outcome], _bandwidth: float) -> Iterator[Finding]:
-    taken = outcome["result"]["host_seconds"] * 1e6
-    yield Finding.at_most(f"{_label(outcome)}: host, a block step", taken, MOST_HOST_MICROSECONDS, " us")
+    microseconds = outcome["result"]["host_seconds"] * 1e6
+    yield Finding.at_most(f"{_label(outcome)}: host, a block step", microseconds, MOST_HOST_MICROSECONDS, " us")
 
 
 def _torch(outcome: Outcome, _all: Sequence[Outcome], _bandwidth: float) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {"unmask": "quota", "gen_length": GEN_LENGTH, "block_
 
 
 def host_time(bundle: Bundle, engine: DeviceEngine, context: int) -> dict[str, float]:
-    """Decode twice, one token a step; the second time counts."""
+    """Decode twice, one token a step, and return the second time's medians in seconds."""
     watched = WatchedEngine(engine)
     model = Model(bundle, watched.as_engine())
     prompt = np.random.default_rng(0).integers(0, 100, context - GEN_LENGTH).tolist()
@@ -42,5 +42,5 @@ def host_time(bundle: Bundle, engine: DeviceEngine, context: int) -> dict[str, f
 
 
 def block_pairs(runs: list[Run]) -> list[tuple[Run, Run]]:
-    """Neighbours that are both block steps: no refresh lies between them."""
+    """Return neighbours that are both block steps: no refresh lies between them."""
     return [(one, two) for one, two in pairwise(runs) if one.block and two.block]

@@ -1,4 +1,4 @@
-"""One measurement: what, on which engine, of which model."""
+"""One measurement: which part, on which engine, of which model."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def host(job: Job) -> dict[str, Any]:
 
 
 def _timed_engine(job: Job) -> tuple[Bundle, DeviceEngine]:
-    """One engine serves both parts, so that it is built once."""
+    """Return the engine that serves both timed parts, so that it is built once."""
     bundle = Bundle.open(Path(job.bundle))
     blocks = Workload(tuple(block_profile(context) for context in job.contexts))
     uses = [(SYSTEMS[SYSTEM], settings_of(bundle, SYSTEM, SETTINGS))]
@@ -50,7 +50,7 @@ def _timed_engine(job: Job) -> tuple[Bundle, DeviceEngine]:
 
 
 def parity(job: Job) -> dict[str, Any]:
-    """All levels, with every system at the bundle's own lengths."""
+    """Validate at all levels, with every system at the bundle's own lengths."""
     from ....export.parity.decodes import DECODES
     from ....export.parity.engines.validate import validate_engine
 
@@ -62,7 +62,7 @@ def parity(job: Job) -> dict[str, Any]:
 
 
 def longest_text(bundle: Bundle) -> int:
-    """Tokens of the longest prompt of the bundle's task and what follows it."""
+    """Return the tokens of the longest prompt of the bundle's task and what follows it."""
     assert bundle.task
     tokenizer = BundleTokenizer(bundle.path, bundle.config)
     texts = [problem.question for problem in find_task(bundle.task).prompts(SAMPLES)]

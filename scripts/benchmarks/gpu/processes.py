@@ -13,15 +13,15 @@ from .job import Job
 
 
 def run_job(job: Job, limit: float) -> dict[str, Any]:
-    """The job with its `result`, or the `error` that kept it from one; `seconds` is what it took with all its preparation."""
+    """Return the job with its `result`, or the `error` that kept it from one, and the `seconds` that it took to end."""
     command = [sys.executable, "-m", once.__name__, json.dumps(job.to_json())]
     started = time.perf_counter()
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=limit)
-        found = _read(done)
+        outcome = _read(done)
     except subprocess.TimeoutExpired:
-        found = {"error": f"took longer than {limit:.0f} s: give more with --limit"}
-    return {"job": job.to_json(), "seconds": time.perf_counter() - started, **found}
+        outcome = {"error": f"took longer than {limit:.0f} s: give more with --limit"}
+    return {"job": job.to_json(), "seconds": time.perf_counter() - started, **outcome}
 
 
 def _read(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def block_profile(context: int) -> Profile:
 def time_steps(
     engine: DeviceEngine, contexts: tuple[int, ...], warm_up: int = WARM_UP, rounds: int = ROUNDS
 ) -> list[dict[str, Any]]:
-    """For each context a row of steps launched kernel by kernel and, where the engine records them, one of those replayed."""
+    """Return a row a context of steps launched kernel by kernel and, where the engine records them, one of those replayed."""
     watched, choices = WatchedEngine(engine), (False, True) if engine.records else (False,)
     rows = []
     for context in contexts:
@@ -48,7 +48,7 @@ def _runs(watched: WatchedEngine, profile: Profile, lanes: Lanes, warm_up: int, 
 
 
 def fill(engine: DeviceEngine, profile: Profile) -> None:
-    """The inputs of a canvas' last block: any tokens, everything visible."""
+    """Write the inputs of a canvas' last block: any tokens, everything visible."""
     inputs = engine.inputs(profile)
     inputs.input_ids[:] = np.random.default_rng(0).integers(0, 100, inputs.input_ids.shape)
     inputs.position_ids[:] = profile.capacity + np.arange(profile.queries)

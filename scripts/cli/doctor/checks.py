@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 Version = Callable[[str], str | None]
-"""The version of an installed distribution, or None."""
+"""Returns the version of an installed distribution, or None."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Check:
 
 
 def installed(name: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
-from ..output import size
+from ..terminal.output import size
 from .checks import Check, Version
 from .hardware import Hardware
 
@@ -22,7 +22,7 @@ REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxrun
 
 
 def gpu_checks(hardware: Hardware, find: Find, installed: Version, providers: Sequence[str]) -> list[Check]:
-    """`providers` are those of the ONNX Runtime that is imported."""
+    """Return the checks of GPU, driver, CUDA and engines; `providers` are those of the ONNX Runtime that is imported."""
     jetson = [_jetpack(hardware), _power(hardware)] if hardware.jetson else []
     return [
         *(_gpu(hardware), _driver(hardware), _cuda(hardware), *jetson),
@@ -87,11 +87,11 @@ def _tensorrt(name: str, hardware: Hardware, find: Find) -> Check:
 
 
 def _hidden(hardware: Hardware) -> str:
-    """TensorRT is in the system's Python, where a virtual environment without its packages does not see it."""
-    place = hardware.system_tensorrt[0]
+    """Return how to reach the system's TensorRT, which a virtual environment without the system's packages does not see."""
+    path = hardware.system_tensorrt[0]
     own = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     return (
-        f"it lies in {place}: make the virtual environment with the system's own python3 and its packages, "
+        f"it lies in {path}: make the virtual environment with the system's own python3 and its packages, "
         f"python3 -m venv --system-site-packages .venv (this one is {own})"
     )
 

@@ -29,7 +29,7 @@ BOARDS = {"Orin": "8.7", "Thor": "11.0"}
 
 @dataclass(frozen=True)
 class Gpu:
-    """`memory` in bytes; None where it is the system's, or not told."""
+    """`memory` in bytes; None where it is the system's, or unknown."""
 
     name: str
     memory: int | None
@@ -38,7 +38,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """None, or nothing, where a machine does not have it or does not tell. `jetson` is the board's model, `cuda_driver` the
+    """None, or nothing, where a machine does not have it or does not say. `jetson` is the board's model, `cuda_driver` the
     newest CUDA that the driver takes, `cuda_toolkit` the one that is installed."""
 
     gpus: tuple[Gpu, ...]
@@ -52,7 +52,7 @@ class Hardware:
 
     @property
     def jetpack(self) -> str | None:
-        """By the longest release that is known to begin this one."""
+        """Return the JetPack of the longest release that is known to begin this one."""
         if self.jetson_linux is None:
             return None
         parts = self.jetson_linux.split(".")
@@ -61,11 +61,12 @@ class Hardware:
 
     @property
     def cuda(self) -> str | None:
-        """The newest CUDA that programs can use."""
+        """Return the newest CUDA that programs can use."""
         return self.cuda_driver or self.cuda_toolkit
 
 
 def run(command: Sequence[str]) -> str | None:
+    """Return what a command prints, or None where it is missing, fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS, errors="replace")
     except (OSError, subprocess.TimeoutExpired):
@@ -74,7 +75,7 @@ def run(command: Sequence[str]) -> str | None:
 
 
 def probe(root: Path = Path("/"), ask: Ask = run) -> Hardware:
-    """`root` is where the machine's files are, `ask` how its tools are."""
+    """Read the machine's files below `root`, and ask its tools by `ask`."""
     model = _read(root / "proc/device-tree/model").strip("\0 \n")
     release = re.search(r"R(\d+) .*?REVISION: ([\d.]+)", _read(root / "etc/nv_tegra_release"))
     jetson = model if release or "Jetson" in model else None
@@ -89,14 +90,14 @@ def probe(root: Path = Path("/"), ask: Ask = run) -> Hardware:
         jetson=jetson,
         jetson_linux=f"{release[1]}.{release[2]}" if release else None,
         power_mode=_power_mode(ask) if jetson else None,
-        system_tensorrt=tuple(sorted(f"/{place.relative_to(root)}" for place in _system_tensorrt(root))),
+        system_tensorrt=tuple(sorted(f"/{path.relative_to(root)}" for path in _system_tensorrt(root))),
     )
 
 
 def _gpus(ask: Ask, jetson: str | None) -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs and their driver's version, as nvidia-smi lists them; on a Jetson what its model says."""
+    """Return the GPUs and their driver's version, as nvidia-smi lists them; on a Jetson what its model says."""
     if jetson is not None:
-        capability = next((found for board, found in BOARDS.items() if board in jetson), None)
+        capability = next((number for board, number in BOARDS.items() if board in jetson), None)
         return (Gpu(f"{jetson}, shared memory", None, capability),), None
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap,driver_version", "--format=csv,noheader"]
     rows = [[cell.strip() for cell in line.split(",")] for line in (ask(query) or "").splitlines()]
@@ -105,7 +106,7 @@ def _gpus(ask: Ask, jetson: str | None) -> tuple[tuple[Gpu, ...], str | None]:
 
 
 def _gpu(name: str, memory: str, capability: str) -> Gpu:
-    """Cells may be `[N/A]`."""
+    """Return the GPU of a row, whose cells may be `[N/A]`."""
     size = re.fullmatch(r"(\d+) MiB", memory)
     return Gpu(name, int(size[1]) << 20 if size else None, capability if re.fullmatch(r"\d+\.\d+", capability) else None)
 
@@ -123,9 +124,9 @@ def _power_mode(ask: Ask) -> str | None:
 
 
 def _system_tensorrt(root: Path) -> list[Path]:
-    """Where the system's own Python packages hold TensorRT's bindings."""
+    """Return the folders of TensorRT's bindings among the system's own Python packages."""
     try:
-        return [place.parent for place in root.glob("usr/lib/python3*/dist-packages/tensorrt/__init__.py")]
+        return [path.parent for path in root.glob("usr/lib/python3*/dist-packages/tensorrt/__init__.py")]
     except OSError:
         return []
 

@@ -244,7 +244,7 @@ class Refuse:
         if name.partition(".")[0] in {"torch", "onnx", "onnx_ir", "onnxscript", "transformers"}:
             raise ImportError(f"{name} is not to be imported")
 sys.meta_path.insert(0, Refuse())
-from dllm_edge.scripts.cli import main
+from dllm_edge.scripts.cli.main import main
 options = "--runtime tensorrt-rtx --target sm86 --context 32 --gen-length 16 --set block_length=8"
 main(["build", sys.argv[1], *options.split()])
 """

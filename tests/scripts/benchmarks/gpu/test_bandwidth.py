@@ -7,7 +7,7 @@ from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families import family_of
 from dllm_edge.runtime.engines.device.cuda import CudaDevice
-from dllm_edge.scripts.benchmarks.gpu.bandwidth import copy_bandwidth, share, step_bytes
+from dllm_edge.scripts.benchmarks.gpu.bandwidth import copy_bandwidth, measure_bandwidth, share, step_bytes
 
 from ....runtime.host_cuda import HostCuda
 from ....tiny import HEAD_DIM, HEADS, HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, config_json
@@ -48,3 +48,10 @@ def test_a_copy_that_fails_is_an_error(cuda: HostCuda, monkeypatch: pytest.Monke
     monkeypatch.setattr(cuda, "cudaMemcpyAsync", lambda *_: refused)
     with pytest.raises(DllmEdgeError, match="copying within the GPU failed with cudaErrorInvalidValue"):
         copy_bandwidth(CudaDevice(), nbytes=1000, copies=1, rounds=1)
+
+
+def test_the_gpu_itself(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dllm_edge.scripts.benchmarks.gpu.bandwidth.copy_bandwidth", lambda _device: 3e12)
+    monkeypatch.setattr(cuda, "cudaDriverGetVersion", lambda: (0, 12060), raising=False)
+    about = {"gpu": "host", "compute_capability": "sm87", "cuda_driver": 12060}
+    assert measure_bandwidth() == {**about, "copy_bandwidth": 3e12}

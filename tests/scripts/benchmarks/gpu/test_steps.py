@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.scripts.benchmarks.gpu.bandwidth import step_bytes
-from dllm_edge.scripts.benchmarks.gpu.host import block_pairs, host_time
 from dllm_edge.scripts.benchmarks.gpu.steps import block_profile, time_steps
-from dllm_edge.scripts.benchmarks.gpu.watch import Run, WatchedDevice, WatchedEngine
 
 from ....runtime.device_engines import on_host
 from ....runtime.host_device import HostDevice
-
-
-class SlowDevice(HostDevice):
-    """One whose work takes 20 ms."""
-
-    def synchronise(self) -> None:
-        super().synchronise()
-        time.sleep(0.02)
-
-
-def test_waiting_is_not_the_hosts_work() -> None:
-    device = WatchedDevice(SlowDevice())
-    device.synchronise()
-    assert device.waited >= 0.02
-    assert device.name == "host memory"
-    assert Run(1.0, 4.0, 2.5, True).busy == 0.5
+from .slow_device import SlowDevice
 
 
 def test_steps_with_and_without_cuda_graphs(tiny: Bundle) -> None:
@@ -63,24 +44,3 @@ def test_a_steps_time_holds_its_wait_and_its_host_time_does_not(tiny: Bundle) ->
     (row, _) = time_steps(on_host(tiny, None, SlowDevice()), (64,), warm_up=1, rounds=10)
     assert row["seconds"] >= 0.02
     assert row["engine_host_seconds"] <= row["seconds"] - 0.02
-
-
-def test_host_time_of_a_decode(tiny: Bundle) -> None:
-    found = host_time(tiny, on_host(tiny, None, SlowDevice()), 160)
-    # 128 tokens, one a step; the first step of each of four blocks is the refresh's own.
-    assert found["block_steps"] == 128 - 4 - 4
-    assert found["host_seconds"] == pytest.approx(found["driver_seconds"] + found["engine_host_seconds"], rel=0.5)
-    assert found["engine_host_seconds"] <= found["step_seconds"] - 0.02
-    assert found["context"] == 160
-
-
-def test_block_steps_with_a_refresh_between_them_are_no_pair() -> None:
-    block, refresh = Run(0, 1, 0, True), Run(0, 1, 0, False)
-    assert len(block_pairs([block, block, refresh, block, block, block])) == 3
-
-
-def test_the_engine_is_still_one(tiny: Bundle) -> None:
-    engine = on_host(tiny, None)
-    watched = WatchedEngine(engine)
-    assert watched.as_engine().config is tiny.config
-    assert engine.device is watched.device

@@ -1,0 +1,76 @@
+"""From the word on the command line to a bundle: a folder, or the embedded demo, exported on first use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from ....demo import __file__ as demo_package
+from ....graphs.errors import DllmEdgeError
+from ....runtime.generate import Model, load
+from .options import EngineOptions
+from .output import log
+from .progress import progress_bars
+
+DEMO = "demo"
+CHECKPOINT = Path(demo_package).parent / "checkpoint"
+EXPORT_LIBRARIES = ("torch", "onnx", "onnxscript")
+
+
+def require_export() -> None:
+    """Raise unless the libraries that an export needs are installed; none of them is imported."""
+    missing = [name for name in EXPORT_LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise DllmEdgeError(f"this needs {', '.join(missing)}: install with pip install 'dllm-edge[export]'")
+
+
+def bundle_path(word: str) -> Path:
+    """Return the folder that BUNDLE names; for `demo` that of the demo's bundle, exported where it is not there yet."""
+    return demo_bundle() if word == DEMO else Path(word)
+
+
+def open_model(word: str, options: EngineOptions, threads: int = 0) -> Model:
+    """Load the bundle that BUNDLE names on the engine that the options choose."""
+    return load(bundle_path(word), engine=options.engine, device=options.device, threads=threads, compute=options.compute)
+
+
+def demo_bundle(fresh: bool = False) -> Path:
+    """Return the folder of the demo's bundle, in the user's cache folder; `fresh` exports it again."""
+    path = demo_path()
+    if not fresh and opens(path):
+        return path
+    require_export()
+    from ....export.bundle import export_bundle
+
+    log().print(f"exporting the demo's checkpoint to {path}", soft_wrap=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bars() as progress:
+        export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: progress(f"export: {stage}", share))
+    return path
+
+
+def demo_path() -> Path:
+    """Return where the bundle belongs that this version makes of the demo's checkpoint as it is now."""
+    if not CHECKPOINT.is_dir():
+        raise DllmEdgeError(f"{CHECKPOINT}: the demo's checkpoint is missing: install dllm-edge again")
+    digest = hashlib.sha256()
+    package = Path(demo_package).parent.parent
+    sources = [file for part in ("graphs", "export") for file in (package / part).rglob("*.py")]
+    for file in sorted([*(file for file in CHECKPOINT.iterdir() if file.is_file()), *sources]):
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes())
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(folder) / "dllm-edge" / f"demo-{digest.hexdigest()[:12]}"
+
+
+def opens(path: Path) -> bool:
+    """Return whether a whole bundle is there."""
+    from ....runtime.bundle.bundle import Bundle
+
+    try:
+        Bundle.open(path)
+    except DllmEdgeError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""What commands print: one JSON object or tables on stdout, anything beside them on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def screen() -> Console:
+    """Return stdout, made anew for whoever has replaced it."""
+    return Console()
+
+
+def log() -> Console:
+    """Return stderr, made anew for whoever has replaced it."""
+    return Console(stderr=True)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print one object; values that JSON lacks (NaN, infinity) are an error rather than another dialect."""
+    print(json.dumps(data, indent=1, allow_nan=False))
+
+
+def key_values(rows: Mapping[str, object]) -> Table:
+    """Return a table of two columns without lines."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} bytes"

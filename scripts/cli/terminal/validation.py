@@ -1,0 +1,58 @@
+"""Validations of a bundle: made with progress bars, and shown level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from ....runtime.generate import Model
+from .bundles import require_export
+from .output import print_json, screen
+from .progress import StageProgress, progress_bars
+
+if TYPE_CHECKING:
+    from ....export.parity import Report
+
+
+def validate_against_torch(path: Path, checkpoint: Path | None, level: str | None, samples: int | None) -> Report:
+    """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
+    require_export()
+    from ....export.parity.validate import validate
+
+    with progress_bars() as progress:
+        return validate(path, checkpoint, level, _staged(progress), **_counts(samples))
+
+
+def validate_against_cpu(model: Model, level: str | None, samples: int | None) -> Report:
+    """Validate an engine up to `level` against ONNX Runtime on the CPU in float32; needs no torch."""
+    from ....export.parity.engines.validate import validate_engine
+
+    with progress_bars() as progress:
+        return validate_engine(model, level, _staged(progress), **_counts(samples))
+
+
+def _staged(progress: StageProgress) -> Callable[[str, float], None]:
+    return lambda stage, share: progress(f"validate: {stage}", share)
+
+
+def _counts(samples: int | None) -> dict[str, int]:
+    return {} if samples is None else {"samples": samples}
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    """Print a report as JSON, or a heading and a paragraph for each level."""
+    if as_json:
+        print_json(report.to_json())
+        return
+    console = screen()
+    line = partial(console.print, highlight=False)
+    line(f"{report.subject} against {report.reference}", style="dim")
+    for level in report.levels:
+        mark = "[green]holds[/]" if level.passed else "[red]FAILS[/]"
+        console.print(f"[bold]{level.name}[/] {mark} ({level.seconds:.1f} s)")
+        for text in level.lines:
+            line(f"  {escape(text)}")

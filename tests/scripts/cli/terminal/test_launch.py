@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ...conftest import Command
+
+MISUSE = {
+    "no bundle": (("run",), "Missing argument 'BUNDLE'"),
+    "no prompt": (("run", "x"), "Missing option '--prompt'"),
+    "seed below 0": (("run", "x", "--prompt", "y", "--seed", "-1"), "'--seed'"),
+    "seed that is no number": (("run", "x", "--prompt", "y", "--seed", "one"), "'--seed'"),
+    "no such command": (("fly",), "No such command 'fly'"),
+    "no such option": (("info", "x", "--no"), "--no"),
+    "too few problems": (("eval", "x", "--limit", "0"), "'--limit'"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_misuse_of_the_command_line_gets_one_line(name: str, command: Command) -> None:
+    arguments, message = MISUSE[name]
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_failure_to_explain() -> None:
+    script = f"{sys.executable} -m dllm_edge.scripts.cli.main systems --json | true"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stderr == ""
+
+
+def test_an_interrupt_leaves_no_traceback(command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dllm_edge.scripts.cli.terminal.evaluations.evaluate_together", interrupted)
+    code, out, err = command("eval", bundle, "--task", "arithmetic")
+    assert (code, out, err) == (130, "", "")
