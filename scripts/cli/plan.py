@@ -9,10 +9,11 @@ from rich.table import Table
 
 from ...export.plan.decode import Decode
 from ...export.plan.devices import GB, described
-from ...export.plan.model import Subject, known_dtype
+from ...export.plan.model import Subject
 from ...export.plan.plan import ASSUMPTIONS, Plan, Row, decodes_of, make_plan
 from ...export.plan.speed import StepTime
 from ...export.plan.target import HEADROOM, Target, target_of
+from ...graphs.dtypes import parse_dtype
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import WeightFormat, WeightFormats
 from ...runtime.systems import SYSTEMS
@@ -92,7 +93,7 @@ def _subject(wish: Wish) -> Subject:
     subject = Subject.read(CHECKPOINT if wish.model == DEMO else Path(wish.model))
     precision = subject.precision
     if wish.dtype is not None:
-        precision = replace(precision, dtype=known_dtype(wish.dtype))
+        precision = replace(precision, dtype=parse_dtype(wish.dtype))
     formats = wish.formats.instead_of(precision.formats)
     return replace(subject, precision=replace(precision, formats=formats))
 
