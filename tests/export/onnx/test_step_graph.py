@@ -151,6 +151,17 @@ def test_graphs_name_their_axes_and_hold_their_constants(tiny_bundle: TinyBundle
     assert all(not node.metadata_props for node in model.graph.node)
 
 
+LAYER = ("attention_norm", "query", "key", "value", "output", "feed_forward_norm", "gate", "up", "down")
+
+
+@pytest.mark.parametrize("file", ["step.onnx", "step.portable.onnx"])
+def test_initializers_have_the_names_that_bundles_have_always_had(tiny_bundle: TinyBundle, file: str) -> None:
+    model = onnx.load(str(tiny_bundle("llada") / file), load_external_data=False)
+    layers = {f"layers.{layer}.{name}.weight" for layer in range(3) for name in LAYER}
+    external = {tensor.name for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL}
+    assert external == {"embedding.weight", "norm.weight", "lm_head.weight"} | layers
+
+
 def test_a_bundle_s_graphs_are_the_same_each_time(tiny_bundle: TinyBundle) -> None:
     bundle = Bundle.open(tiny_bundle("llada", flavour="both"))
     shapes = parameter_shapes(bundle.config)
