@@ -82,7 +82,8 @@ class TwoExperts(FeedForward):
 
     def forward(self, states: Tensor) -> Tensor:
         first, second = (expert(states) for expert in self.experts)
-        return (first + second) / 2
+        mean: Tensor = (first + second) / 2
+        return mean
 
 
 def test_a_layer_takes_any_part(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
