@@ -91,7 +91,7 @@ def _check_free(path: Path, overwrite: bool, content: Content) -> None:
 
 @contextmanager
 def _failures(path: Path, content: Content) -> Iterator[None]:
-    """Errors of the operating system as one line that says what to do."""
+    """Turn errors of the operating system into one line that says what to do."""
     try:
         yield
     except OSError as error:

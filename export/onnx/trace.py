@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -108,16 +110,15 @@ def _detach_initializers(graph: ir.Graph) -> None:
         graph.inputs.append(value)
 
 
-class _quiet:  # noqa: N801
-    """No warnings about what the exporter does inside: deprecated calls of its own, operators of packages not installed."""
-
-    def __enter__(self) -> None:
-        self.filters = warnings.catch_warnings()
-        self.filters.__enter__()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says about its own inside: deprecated calls, operators of packages not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self.level = logging.getLogger("torch.onnx").level
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-
-    def __exit__(self, *error: object) -> None:
-        logging.getLogger("torch.onnx").setLevel(self.level)
-        self.filters.__exit__(None, None, None)
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -36,8 +36,8 @@ def rounded_reference(bundle: Bundle) -> Reference:
     weights = {}
     for name, parameter in step.transformer.named_parameters():
         source = name if name in checkpoint.tensors else "embedding.weight"
-        kind = formats.of(name, tuple(parameter.shape))
-        weights[name] = as_stored(checkpoint.read(source), kind.name, kind.group, stored)
+        own = formats.of(name, tuple(parameter.shape))
+        weights[name] = as_stored(checkpoint.read(source), own.name, own.group, stored)
     step.transformer.load_state_dict(weights)
     return Reference(step, Graph(bundle, graph_of(bundle, "fused", "float32")).names)
 

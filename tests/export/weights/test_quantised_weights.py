@@ -33,15 +33,17 @@ def written(folder: Path, weights: Weights) -> dict[str, torch.Tensor]:
     return {name: tensor for file in weights.files for name, tensor in load_file(folder / file).items()}
 
 
-def assert_stored(tensors: dict[str, torch.Tensor], name: str, weight: torch.Tensor, kind: WeightFormat, dtype: DType) -> None:
+def assert_stored(
+    tensors: dict[str, torch.Tensor], name: str, weight: torch.Tensor, weight_format: WeightFormat, dtype: DType
+) -> None:
     """The tensors of one weight hold what the plain quantiser makes of it, in the layout that the graphs want."""
-    integers, scales = plain_quantiser(weight, kind.name, kind.group, getattr(torch, dtype))
+    integers, scales = plain_quantiser(weight, weight_format.name, weight_format.group, getattr(torch, dtype))
     stored = tensors[name + ".integers"]
     if name == "embedding.weight":
         assert torch.equal(from_words(stored), torch.from_numpy(integers))
         assert torch.equal(tensors[name + ".scales"].float(), torch.from_numpy(scales))
         return
-    found = unpack(stored).reshape(weight.shape[::-1]) if kind.name == "int4" else stored
+    found = unpack(stored).reshape(weight.shape[::-1]) if weight_format.name == "int4" else stored
     assert torch.equal(found, torch.from_numpy(integers).T)
     assert torch.equal(tensors[name + ".scales"].float(), torch.from_numpy(scales).T)
 
@@ -50,20 +52,20 @@ def assert_stored(tensors: dict[str, torch.Tensor], name: str, weight: torch.Ten
 @pytest.mark.parametrize("tie", [False, True])
 def test_every_weight_is_stored_as_its_format_says(tmp_path: Path, dtype: DType, tie: bool) -> None:
     checkpoint = Checkpoint.open(write_tiny(tmp_path / "checkpoint", "qwen2", dtype="bfloat16", tie=tie, tokenizer=False))
-    told: list[float] = []
-    weights = write_weights(checkpoint, tmp_path, dtype, told.append, FORMATS, largest_file=20_000)
+    shares: list[float] = []
+    weights = write_weights(checkpoint, tmp_path, dtype, shares.append, FORMATS, largest_file=20_000)
     tensors = written(tmp_path, weights)
     assert len(weights.files) > 2
     assert set(tensors) == set(weights.locations)
     for name, shape in FORMATS.shapes(checkpoint.config).items():
         weight = checkpoint.read("embedding.weight" if tie and name == "lm_head.weight" else name)
-        if (kind := FORMATS.of(name, shape)).quantised:
-            assert_stored(tensors, name, weight, kind, dtype)
+        if (weight_format := FORMATS.of(name, shape)).quantised:
+            assert_stored(tensors, name, weight, weight_format, dtype)
         else:
             assert torch.equal(tensors[name], weight.to(getattr(torch, dtype)))
     assert sum(location.length for location in weights.locations.values()) == weight_bytes(checkpoint.config, dtype, FORMATS)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 def test_parts_of_a_tensor_give_the_same_bytes_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,8 @@ def test_tensors_start_at_multiples_of_64_bytes_and_odd_ones_come_last(tmp_path:
 
 def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "checkpoint")
-    total, told = weight_bytes(checkpoint.config, "float32"), list[float]()
-    weights = write_weights(checkpoint, tmp_path, "float32", told.append, largest_file=200_000)
+    total, shares = weight_bytes(checkpoint.config, "float32"), list[float]()
+    weights = write_weights(checkpoint, tmp_path, "float32", shares.append, largest_file=200_000)
     assert len(weights.files) > 2
     names: set[str] = set()
     for file, record in weights.files.items():
@@ -92,8 +92,8 @@ def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
         with safe_open(tmp_path / file, "pt") as opened_file:
             names |= set(opened_file.keys())
     assert names == set(checkpoint.names())
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
     assert sum(location.length for location in weights.locations.values()) == total
 
 
