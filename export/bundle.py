@@ -1,4 +1,4 @@
-"""Checkpoint to bundle: everything is written beside its place and moved there at the end."""
+"""Checkpoint to bundle: everything is written beside the bundle's path and moved there at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..graphs.config import ModelConfig
-from ..graphs.contract import DType, Flavour, top_k
+from ..graphs.contract import CACHE_OPERATIONS, Flavour, top_k
+from ..graphs.dtypes import DType, parse_dtype
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
@@ -21,15 +22,15 @@ from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.tokenizer import tokenizer_of, undefined_ids
 from .json_file import read_object
-from .onnx.cache_operations import OPERATIONS, operation_file, write_operation
+from .onnx.cache_operations import operation_file, write_operation
 from .onnx.step_graph import StepGraph, opset_of, write_step
 from .onnx.trace import OPSETS
 from .staging import check_space, staged
+from .weights.quantiser import ROUND_TO_NEAREST, Quantiser
 from .weights.report import WEIGHT_REPORT, weight_report
 from .weights.writer import Weights, link_weights, write_weights
 
 FLOAT32: DType = "float32"
-DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
 FLAVOURS: dict[str, tuple[Flavour, ...]] = {"both": ("fused", "portable"), "fused": ("fused",), "portable": ("portable",)}
 # Room for graphs and tokenizer beside the weights.
 MARGIN = 64 << 20
@@ -48,6 +49,7 @@ def export_bundle(
     group: int = 32,
     head_weights: str = "plain",
     embedding_weights: str = "plain",
+    quantiser: Quantiser = ROUND_TO_NEAREST,
     lora: Path | None = None,
     link: bool = False,
     overwrite: bool = False,
@@ -58,33 +60,34 @@ def export_bundle(
     `flavour` is `both`, `fused` or `portable`; `dtype` is what weights are stored and graphs compute in: `auto`, `float32`,
     `float16` or `bfloat16`; `weights` is how the layers' linear weights are stored, `plain` (as `dtype`), `int8` or `int4`
     in groups of `group` inputs, `head_weights` and `embedding_weights` the same of the LM head and the embedding
-    (`graphs.weight_formats`); `lora` is a PEFT adapter's folder, merged; `link` hard-links the checkpoint's files instead of
-    writing the weights again; `overwrite` replaces a bundle that is there, once the new one is complete.
+    (`graphs.weight_formats`); `quantiser` chooses their integers and scales; `lora` is a PEFT adapter's folder, merged;
+    `link` hard-links the checkpoint's files instead of writing the weights again; `overwrite` replaces a bundle that is
+    there, once the new one is complete.
 
-    Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the place; nothing is left behind then.
+    Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the path; nothing is left behind then.
     """
-    tell = progress or (lambda _stage, _fraction: None)
+    progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
         raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
     checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
-    stored = _dtype(dtype, checkpoint)
+    stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))
     _check_formats(formats, checkpoint, link)
     tokenizer, template = tokenizer_of(Path(checkpoint_folder))
     forbidden = _forbidden(checkpoint, tokenizer)
     with staged(Path(bundle_path), overwrite) as folder:
-        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored, formats)))
-        written = _write_weights(checkpoint, folder, stored, formats, link, tell)
+        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
+        written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, progress)
         _write_side_files(checkpoint, folder, tokenizer, template)
-        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored, formats, written, tell)
+        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored_dtype, formats, written, progress)
         manifest = Manifest(
             family=checkpoint.family.name,
             config=checkpoint.config,
             forbidden=forbidden,
             candidates=top_k(checkpoint.config, len(forbidden)),
-            stored=stored,
-            compute=stored,
-            graphs={"step": graphs} | _write_operations(checkpoint.config, folder, stored),
+            stored=stored_dtype,
+            compute=stored_dtype,
+            graphs={"step": graphs} | _write_operations(checkpoint.config, folder, stored_dtype),
             tools={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
             files=written.files | _records(folder),
             weights=formats,
@@ -99,13 +102,8 @@ def export_bundle(
     return Bundle.open(Path(bundle_path))
 
 
-def _dtype(dtype: str, checkpoint: Checkpoint) -> DType:
-    if dtype == "auto":
-        dtype = default_dtype(checkpoint.family, checkpoint.dtype)
-    for known in DTYPES:
-        if dtype == known:
-            return known
-    raise DllmEdgeError(f"unknown dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")
+def _stored_dtype(dtype: str, checkpoint: Checkpoint) -> DType:
+    return parse_dtype(default_dtype(checkpoint.family, checkpoint.dtype) if dtype == "auto" else dtype, besides=("auto",))
 
 
 def _check_formats(formats: WeightFormats, checkpoint: Checkpoint, link: bool) -> None:
@@ -115,14 +113,20 @@ def _check_formats(formats: WeightFormats, checkpoint: Checkpoint, link: bool) -
 
 
 def _write_weights(
-    checkpoint: Checkpoint, folder: Path, stored: DType, formats: WeightFormats, link: bool, tell: Progress
+    checkpoint: Checkpoint,
+    folder: Path,
+    stored_dtype: DType,
+    formats: WeightFormats,
+    quantiser: Quantiser,
+    link: bool,
+    progress: Progress,
 ) -> Weights:
-    def progress(fraction: float) -> None:
-        tell("weights", fraction)
+    def share_written(fraction: float) -> None:
+        progress("weights", fraction)
 
     if link:
-        return link_weights(checkpoint, folder, stored, progress)
-    return write_weights(checkpoint, folder, stored, progress, formats)
+        return link_weights(checkpoint, folder, stored_dtype, share_written)
+    return write_weights(checkpoint, folder, stored_dtype, share_written, formats, quantiser=quantiser)
 
 
 def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -140,37 +144,37 @@ def _write_graphs(
     folder: Path,
     forbidden: tuple[int, ...],
     flavours: tuple[Flavour, ...],
-    stored: DType,
+    stored_dtype: DType,
     formats: WeightFormats,
     weights: Weights,
-    tell: Progress,
+    progress: Progress,
 ) -> list[GraphFile]:
-    """A graph of each flavour, and its float32-compute twin where it computes in another type itself."""
-    wanted = [(flavour, compute) for flavour in flavours for compute in dict.fromkeys((stored, FLOAT32))]
+    """Write a graph of each flavour, and its float32-compute twin where it computes in another dtype itself."""
+    wanted = [(flavour, compute_dtype) for flavour in flavours for compute_dtype in dict.fromkeys((stored_dtype, FLOAT32))]
     graphs = []
-    for index, (flavour, compute) in enumerate(wanted):
-        tell("graphs", index / len(wanted))
-        file = graph_file(flavour, compute if compute != stored else None)
-        step = StepGraph(checkpoint.config, forbidden, flavour, stored, compute, formats)
-        write_step(folder / file, step, weights.places)
-        graphs.append(GraphFile(file, flavour, compute, opset_of(flavour, formats)))
-    tell("graphs", 1.0)
+    for index, (flavour, compute_dtype) in enumerate(wanted):
+        progress("graphs", index / len(wanted))
+        file = graph_file(flavour, compute_dtype if compute_dtype != stored_dtype else None)
+        step = StepGraph(checkpoint.config, forbidden, flavour, stored_dtype, compute_dtype, formats)
+        write_step(folder / file, step, weights.locations)
+        graphs.append(GraphFile(file, flavour, compute_dtype, opset_of(flavour, formats)))
+    progress("graphs", 1.0)
     return graphs
 
 
-def _write_operations(config: ModelConfig, folder: Path, stored: DType) -> dict[str, list[GraphFile]]:
-    """The cache operations, over caches of the type that the graphs compute in, and over those of their twins."""
-    written: dict[str, list[GraphFile]] = {name: [] for name in OPERATIONS}
+def _write_operations(config: ModelConfig, folder: Path, stored_dtype: DType) -> dict[str, list[GraphFile]]:
+    """Write the cache operations, over caches of the dtype that the graphs compute in, and over those of their twins."""
+    written: dict[str, list[GraphFile]] = {name: [] for name in CACHE_OPERATIONS}
     for name, graphs in written.items():
-        for cache in dict.fromkeys((stored, FLOAT32)):
-            file = operation_file(name, cache if cache != stored else None)
-            write_operation(folder / file, name, config, cache)
-            graphs.append(GraphFile(file, "portable", cache, OPSETS["portable"]))
+        for cache_dtype in dict.fromkeys((stored_dtype, FLOAT32)):
+            file = operation_file(name, cache_dtype if cache_dtype != stored_dtype else None)
+            write_operation(folder / file, name, config, cache_dtype)
+            graphs.append(GraphFile(file, "portable", cache_dtype, OPSETS["portable"]))
     return written
 
 
 def graph_file(flavour: Flavour, twin: DType | None = None) -> str:
-    """`step.onnx`, `step.portable.onnx`, and with `.float32` for the twin that computes in it."""
+    """Return `step.onnx` or `step.portable.onnx`, and with `.float32` for the twin that computes in it."""
     return ".".join(["step", *(["portable"] if flavour == "portable" else []), *([twin] if twin else []), "onnx"])
 
 
@@ -182,7 +186,7 @@ def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A `decoding.json` in the checkpoint's folder, if there is one, over the settings that the family's authors use."""
+    """Return the `decoding.json` of the checkpoint's folder, if it has one, over the settings that the family's authors use."""
     file = checkpoint.folder / DECODING
     own = read_object(file) if file.is_file() else {}
     defaults, systems = own.get("defaults", {}), own.get("systems", {})

@@ -10,7 +10,7 @@ from ..graphs.errors import DllmEdgeError
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`; raises `DllmEdgeError` where it is missing, unreadable, malformed or no object."""
+    """Return the JSON object in `file`; raises `DllmEdgeError` where it is missing, unreadable, malformed or no object."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: written beside its place, moved there at the end."""
+"""A folder that appears whole or not at all: written beside its path, moved there at the end."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is staged, and what writes it, as messages call them; `mark` is the file that tells such a folder. So does holding
-    nothing but `files` (patterns), whatever of them is missing."""
+class Content:
+    """What a folder is, and what writes it, as messages call them.
+
+    A folder is one of these if it holds the file `mark`, or nothing but `files` (patterns), whatever of them is missing.
+    """
 
     name: str
     work: str
@@ -30,28 +32,28 @@ class Kind:
     files: tuple[str, ...] = ()
 
     def holds(self, folder: Path) -> bool:
-        """Whether `folder` is one, or what is left of one."""
+        """Return whether `folder` is one, or what is left of one."""
         if not folder.is_dir():
             return False
         names = [entry.name for entry in folder.iterdir()]
         return self.mark in names or all(any(fnmatchcase(name, file) for file in self.files) for name in names)
 
 
-BUNDLE = Kind("bundle", "export", MANIFEST)
+BUNDLE = Content("bundle", "export", MANIFEST)
 
 
 @contextmanager
-def staged(path: Path, overwrite: bool = False, kind: Kind = BUNDLE) -> Iterator[Path]:
+def staged(path: Path, overwrite: bool = False, content: Content = BUNDLE) -> Iterator[Path]:
     """A new folder to write into, which becomes `path` when the block ends and vanishes if it raises.
 
     One process at a time may stage a path. What a killed one left is removed by the next. With `overwrite`, what is at
     `path` is replaced once the new one is complete. Raises `DllmEdgeError` where `path` is taken or cannot be written.
     """
     path = path.absolute()
-    _check_parent(path, kind)
-    with _failures(path, kind), _locked(path, kind):
+    _check_parent(path, content)
+    with _failures(path, content), _locked(path, content):
         _recover(path)
-        _check_free(path, overwrite, kind)
+        _check_free(path, overwrite, content)
         partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
         partial.mkdir()
         try:
@@ -73,36 +75,36 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check_parent(path: Path, kind: Kind) -> None:
+def _check_parent(path: Path, content: Content) -> None:
     if not path.parent.is_dir():
-        raise DllmEdgeError(f"{path.parent}: there is no such folder: make it, or choose another place for the {kind.name}")
+        raise DllmEdgeError(f"{path.parent}: there is no such folder: make it, or choose another path for the {content.name}")
 
 
-def _check_free(path: Path, overwrite: bool, kind: Kind) -> None:
+def _check_free(path: Path, overwrite: bool, content: Content) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not kind.holds(path):
-        raise DllmEdgeError(f"{path}: already exists and is no {kind.name}: move it away or choose another place")
+    if not content.holds(path):
+        raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away or choose another path")
     if not overwrite:
-        raise DllmEdgeError(f"{path}: already holds a {kind.name}: remove it or choose another place")
+        raise DllmEdgeError(f"{path}: already holds a {content.name}: remove it or choose another path")
 
 
 @contextmanager
-def _failures(path: Path, kind: Kind) -> Iterator[None]:
-    """Errors of the operating system as one line that says what to do."""
+def _failures(path: Path, content: Content) -> Iterator[None]:
+    """Turn errors of the operating system into one line that says what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in FULL:
             raise DllmEdgeError(
-                f"{path}: cannot be written, the disk is full ({reason}): make room and {kind.work} again"
+                f"{path}: cannot be written, the disk is full ({reason}): make room and {content.work} again"
             ) from error
-        raise DllmEdgeError(f"{error.filename or path}: {reason}: choose a place that can be written") from error
+        raise DllmEdgeError(f"{error.filename or path}: {reason}: choose a path that can be written") from error
 
 
 @contextmanager
-def _locked(path: Path, kind: Kind) -> Iterator[None]:
+def _locked(path: Path, content: Content) -> Iterator[None]:
     """Hold a lock file beside `path`; the kernel gives the lock back whatever happens to the process."""
     lock = path.with_name(f".{path.name}.lock")
     while True:
@@ -112,7 +114,7 @@ def _locked(path: Path, kind: Kind) -> Iterator[None]:
         except BlockingIOError as error:
             os.close(descriptor)
             raise DllmEdgeError(
-                f"{path}: another {kind.work} to this place is running: wait for it, or choose another"
+                f"{path}: another {content.work} to this path is running: wait for it, or choose another"
             ) from error
         # Whoever held it before has unlinked the file: the lock on a file without a name keeps nobody out.
         with suppress(FileNotFoundError):
@@ -150,14 +152,14 @@ def _replace(partial: Path, path: Path) -> None:
 
 def _sync(folder: Path) -> None:
     """Make everything in `folder` durable, so that a name never outlives a power cut that its content did not."""
-    for place, _, files in os.walk(folder):
+    for inner, _, files in os.walk(folder):
         for name in files:
-            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
+            descriptor = os.open(os.path.join(inner, name), os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        _sync_folder(Path(place))
+        _sync_folder(Path(inner))
 
 
 def _sync_folder(folder: Path) -> None:

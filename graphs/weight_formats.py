@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from .config import ModelConfig
-from .contract import ITEM_SIZES, DType
+from .dtypes import DTYPES, DType
 from .errors import DllmEdgeError
-from .families import canonical_shapes
+from .parameters import EMBEDDING, LM_HEAD, parameter_shapes
 
 GROUPS = (32, 64, 128)
-BITS = {"int8": 8, "int4": 4}
-NAMES = ("plain", *BITS)
-EMBEDDING, LM_HEAD = "embedding.weight", "lm_head.weight"
-# Of the two tensors that a quantised weight is stored as.
+# The widest first.
+FORMAT_NAMES = ("plain", "int8", "int4")
+# The ends of the names of the two tensors that a quantised weight is stored as.
 INTEGERS, SCALES = ".integers", ".scales"
-StoredType = Literal[DType, "int8", "int4", "int32"]
-STORED_BITS: dict[str, int] = {name: 8 * size for name, size in ITEM_SIZES.items()} | BITS | {"int32": 32}
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class WeightFormat:
     group: int = 0
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise DllmEdgeError(f"unknown weight format {self.name!r}: choose one of {', '.join(NAMES)}")
+        if self.name not in FORMAT_NAMES:
+            raise DllmEdgeError(f"unknown weight format {self.name!r}: choose one of {', '.join(FORMAT_NAMES)}")
         if self.quantised and self.group not in GROUPS:
             raise DllmEdgeError(f"weights in groups of {self.group}: choose one of {', '.join(map(str, GROUPS))}")
         if not self.quantised and self.group:
@@ -39,16 +36,12 @@ class WeightFormat:
 
     @classmethod
     def named(cls, name: str, group: int) -> WeightFormat:
-        """The format `name`; plain weights leave `group` out."""
-        return cls(name, group if name in BITS else 0)
+        """Return the format `name`; plain weights leave `group` out."""
+        return cls(name, 0 if name == "plain" else group)
 
     @property
     def quantised(self) -> bool:
-        return self.name in BITS
-
-    @property
-    def bits(self) -> int:
-        return BITS[self.name]
+        return self.name != "plain"
 
     def __str__(self) -> str:
         return f"{self.name} in groups of {self.group}" if self.quantised else self.name
@@ -78,22 +71,22 @@ class WeightFormats:
         return any(each.quantised for each in (self.linear, self.head, self.embedding))
 
     def of(self, name: str, shape: tuple[int, ...]) -> WeightFormat:
-        """The format of the tensor with this canonical name and shape."""
+        """Return the format of the parameter with this canonical name and shape."""
         if len(shape) != 2:
             return PLAIN
         return {EMBEDDING: self.embedding, LM_HEAD: self.head}.get(name, self.linear)
 
-    def stored(self, config: ModelConfig) -> ModelConfig:
-        """The model as its weights are stored: with an LM head of its own where a tied one cannot be shared."""
+    def stored_config(self, config: ModelConfig) -> ModelConfig:
+        """Return the model as its weights are stored: with an LM head of its own where a tied one cannot be shared."""
         shared = config.tie_embeddings and not (self.head.quantised or self.embedding.quantised)
         return replace(config, tie_embeddings=shared)
 
     def shapes(self, config: ModelConfig) -> dict[str, tuple[int, ...]]:
-        """Name and shape `[outputs, inputs]` of each weight, with a tied LM head's own copy if it has one."""
-        return canonical_shapes(self.stored(config))
+        """Return the name and shape `[outputs, inputs]` of each weight, with a tied LM head's own copy if it has one."""
+        return parameter_shapes(self.stored_config(config))
 
     def parts(self, name: str, shape: tuple[int, ...], dtype: DType) -> tuple[StoredPart, ...]:
-        """The tensors that the weight `name` of `shape` is stored as, in a bundle whose dtype is `dtype`."""
+        """Return the tensors that the weight `name` of `shape` is stored as, in a bundle whose dtype is `dtype`."""
         if name == EMBEDDING and self.embedding.quantised:
             return embedding_parts(name, shape, dtype, self.embedding)
         return stored_parts(name, shape, dtype, self.of(name, shape))
@@ -123,21 +116,21 @@ class StoredPart:
     """One tensor in a bundle's weight files; int4 is packed, two to a byte."""
 
     name: str
-    dtype: StoredType
+    dtype: DType
     shape: tuple[int, ...]
 
     @property
     def length(self) -> int:
-        """Bytes."""
-        return prod(self.shape) * STORED_BITS[self.dtype] // 8
+        """Bytes of the tensor."""
+        return DTYPES[self.dtype].nbytes(prod(self.shape))
 
 
 def stored_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> tuple[StoredPart, ...]:
-    """A plain weight as it is; of a quantised one integers `[inputs, outputs]` and scales `[inputs / group, outputs]`."""
+    """Return a plain weight as it is; of a quantised one integers `[inputs, outputs]`, scales `[inputs / group, outputs]`."""
     if not weight_format.quantised:
         return (StoredPart(name, dtype, shape),)
     outputs, inputs = shape
-    integers: StoredType = "int4" if weight_format.name == "int4" else "int8"
+    integers: DType = "int4" if weight_format.name == "int4" else "int8"
     return (
         StoredPart(name + INTEGERS, integers, (inputs, outputs)),
         StoredPart(name + SCALES, dtype, (inputs // weight_format.group, outputs)),
@@ -145,7 +138,7 @@ def stored_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format:
 
 
 def embedding_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> tuple[StoredPart, ...]:
-    """A quantised embedding: four integers to a word, and scales, of each row of `shape` `[ids, width]`."""
+    """Return the parts of a quantised embedding: four integers to a word, and scales, of each row of `[ids, width]`."""
     ids, width = shape
     return (
         StoredPart(name + INTEGERS, "int32", (ids, width // 4)),
@@ -154,10 +147,10 @@ def embedding_parts(name: str, shape: tuple[int, ...], dtype: DType, weight_form
 
 
 def stored_bytes(shape: tuple[int, ...], dtype: DType, weight_format: WeightFormat) -> int:
-    """Bytes of a weight in a bundle whose dtype is `dtype`, scales included; `shape` is `[outputs, inputs]`."""
+    """Return the bytes of a weight in a bundle whose dtype is `dtype`, scales included; `shape` is `[outputs, inputs]`."""
     return sum(part.length for part in stored_parts("", shape, dtype, weight_format))
 
 
 def weight_bytes(config: ModelConfig, dtype: DType, formats: WeightFormats = ALL_PLAIN) -> int:
-    """Bytes of all weights of a bundle."""
+    """Return the bytes of all weights of a bundle."""
     return sum(stored_bytes(shape, dtype, formats.of(name, shape)) for name, shape in formats.shapes(config).items())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnxruntime
 import torch
@@ -15,15 +14,15 @@ from numpy.typing import NDArray
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.graphs.contract import DType, Profile
-from dllm_edge.graphs.modules.step import Step
+from dllm_edge.graphs.contract import Profile
+from dllm_edge.graphs.dtypes import DTYPES, DType
+from dllm_edge.graphs.modules.step import StepModule
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import GraphFile
 from dllm_edge.runtime.engines.onnxruntime.cpu import INTEGER_WEIGHTS
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
-NUMPY = {name: np.dtype(name) for name in ("int64", "bool", "float32", "float16")} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 # Batches, an empty cache, several targets, one row, a refresh: none the size of the export's example.
 PROFILES = (
@@ -60,14 +59,14 @@ def random_inputs(config: ModelConfig, profile: Profile, seed: int = 0) -> Tenso
 class Reference:
     """The step in torch, in float32, over the weights of a checkpoint."""
 
-    step: Step
+    step: StepModule
     names: list[str]
 
     @classmethod
     def of(cls, bundle: Bundle, checkpoint: Path, compute: torch.dtype = torch.float32) -> Reference:
         forbidden = list(bundle.manifest.forbidden)
         with torch.device("meta"):
-            step = Step(bundle.config, forbidden, "fused", compute)
+            step = StepModule(bundle.config, forbidden, "fused", compute)
         step.head.forbidden = torch.zeros(bundle.config.vocab_size, dtype=torch.bool)
         step.head.forbidden[forbidden] = True
         step.transformer = load_transformer(Checkpoint.open(checkpoint), "fused", compute)
@@ -94,7 +93,7 @@ class Graph:
         self.names = [spec.name for spec in contract.outputs(bundle.config, graph.compute, bundle.manifest.candidates)]
 
     def __call__(self, inputs: Tensors) -> Tensors:
-        feed = {spec.name: inputs[spec.name].astype(NUMPY[spec.dtype]) for spec in self.inputs}
+        feed = {spec.name: inputs[spec.name].astype(DTYPES[spec.dtype].numpy) for spec in self.inputs}
         return dict(zip(self.names, self.session.run(self.names, feed), strict=True))
 
 

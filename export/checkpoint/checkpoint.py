@@ -11,19 +11,19 @@ import torch
 
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Flavour
+from ...graphs.dtypes import DType
 from ...graphs.errors import DllmEdgeError
-from ...graphs.families import Family, canonical_shapes, family_of
+from ...graphs.families import Family, family_of
 from ...graphs.modules.transformer import Transformer
+from ...graphs.parameters import EMBEDDING, LM_HEAD, parameter_shapes
 from ..json_file import read_object
 from .lora import Lora
 from .safetensors import StoredTensor, stored_tensors
 
-LM_HEAD = "lm_head.weight"
-
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of one model by canonical name (a key of `graphs.transformer`'s state dict).
+    """The tensors of one model by canonical name (a key of `parameter_shapes`).
 
     `config.tie_embeddings` is true also where the folder has no LM head; a tied LM head is not among the names.
     """
@@ -45,51 +45,55 @@ class Checkpoint:
         data = read_object(folder / "config.json")
         family = family_of(data)
         config = family.config(data)
-        found = stored_tensors(folder)
-        if family.tensor_name(LM_HEAD) not in found:
+        stored = stored_tensors(folder)
+        if family.tensor_name(LM_HEAD) not in stored:
             config = replace(config, tie_embeddings=True)
-        names, shapes = family.tensor_names(config), canonical_shapes(config)
-        check_names(folder, family, set(names.values()), set(found))
-        tensors = {name: found[stored] for name, stored in names.items()}
-        for name, stored in tensors.items():
-            if stored.shape != shapes[name]:
+        names, shapes = family.tensor_names(config), parameter_shapes(config)
+        check_names(folder, family, set(names.values()), set(stored))
+        tensors = {name: stored[tensor_name] for name, tensor_name in names.items()}
+        for name, tensor in tensors.items():
+            if tensor.shape != shapes[name]:
                 raise DllmEdgeError(
-                    f"{stored.file}: {names[name]} has shape {list(stored.shape)}, config.json says {list(shapes[name])}: "
+                    f"{tensor.file}: {names[name]} has shape {list(tensor.shape)}, config.json says {list(shapes[name])}: "
                     "they belong to different models"
                 )
-        canonical = {stored: name for name, stored in names.items()}
+        canonical = {tensor_name: name for name, tensor_name in names.items()}
         return cls(folder, family, config, tensors, None if lora is None else Lora.open(lora, canonical, shapes))
 
     @property
-    def dtype(self) -> str:
-        """What most bytes are stored as: float32, float16 or bfloat16."""
-        sizes: Counter[str] = Counter()
-        for stored in self.tensors.values():
-            sizes[stored.dtype] += stored.length
+    def dtype(self) -> DType:
+        """The dtype that most bytes are stored as: float32, float16 or bfloat16."""
+        sizes: Counter[DType] = Counter()
+        for tensor in self.tensors.values():
+            sizes[tensor.dtype] += tensor.length
         return sizes.most_common(1)[0][0]
 
+    def source(self, name: str) -> str:
+        """Return the tensor that a weight of a bundle is made of: a tied LM head's own copy is made of the embedding."""
+        return EMBEDDING if name == LM_HEAD and self.config.tie_embeddings else name
+
     def names(self) -> list[str]:
-        """Canonical names in the order of the model."""
+        """Return the canonical names in the order of the model."""
         return list(self.tensors)
 
     def stored(self, name: str) -> StoredTensor:
-        """Where a tensor lies; without the adapter's part (see `merged`)."""
+        """Return where a tensor lies; without the adapter's part (see `merged`)."""
         return self.tensors[name]
 
     def merged(self, name: str) -> bool:
-        """Whether the adapter changes this tensor, so that its bytes on disk are not its value."""
+        """Return whether the adapter changes this tensor, so that its bytes on disk are not its value."""
         return self.lora is not None and name in self.lora.pairs
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor in its own dtype, the adapter merged."""
+        """Return one tensor in its own dtype, the adapter merged."""
         weight = self.tensors[name].read()
         return weight if self.lora is None else self.lora.merge(name, weight)
 
 
-def check_names(folder: Path, family: Family, expected: set[str], found: set[str]) -> None:
+def check_names(folder: Path, family: Family, expected: set[str], stored: set[str]) -> None:
     """Refuse a checkpoint that lacks a tensor or holds one that would be left out without a word."""
-    harmless = {name for name in found if name.endswith("rotary_emb.inv_freq")} | {family.tensor_name(LM_HEAD)}
-    missing, extra = sorted(expected - found), sorted(found - expected - harmless)
+    harmless = {name for name in stored if name.endswith("rotary_emb.inv_freq")} | {family.tensor_name(LM_HEAD)}
+    missing, extra = sorted(expected - stored), sorted(stored - expected - harmless)
     if missing:
         instead = f" (it holds {extra[0]}, which {family.name} models do not have)" if extra else ""
         raise DllmEdgeError(f"{folder}: {len(missing)} tensors are missing, first {missing[0]}{instead}: download it again")
@@ -100,9 +104,11 @@ def check_names(folder: Path, family: Family, expected: set[str], found: set[str
         )
 
 
-def load_transformer(checkpoint: Checkpoint, flavour: Flavour = "fused", compute: torch.dtype = torch.float32) -> Transformer:
-    """The torch module with the checkpoint's weights in their own dtypes, ready for inference."""
+def load_transformer(
+    checkpoint: Checkpoint, flavour: Flavour = "fused", compute_dtype: torch.dtype = torch.float32
+) -> Transformer:
+    """Return the torch module with the checkpoint's weights in their own dtypes, ready for inference."""
     with torch.device("meta"):
-        model = Transformer(checkpoint.config, flavour, compute)
+        model = Transformer(checkpoint.config, flavour, compute_dtype)
     model.load_state_dict({name: checkpoint.read(name) for name in checkpoint.names()}, assign=True)
     return model.eval().requires_grad_(False)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.parameters import EMBEDDING
 from ..json_file import read_object
 from .safetensors import StoredTensor, read_header
 
@@ -49,7 +50,7 @@ class Lora:
         return cls(alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank), pairs)
 
     def merge(self, name: str, weight: torch.Tensor) -> torch.Tensor:
-        """`weight` + scaling * B A, computed in float32 and rounded to the dtype of `weight`; unchanged where not adapted."""
+        """Return `weight` + scaling * B A, computed in float32, in the dtype of `weight`; `weight` itself where not adapted."""
         if name not in self.pairs:
             return weight
         down, up = (stored.read().to(torch.float32) for stored in self.pairs[name])
@@ -74,21 +75,21 @@ def refuse_unsupported(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def adapter_pairs(file: Path, canonical: Mapping[str, str]) -> dict[str, tuple[StoredTensor, StoredTensor]]:
-    """A and B of each adapted tensor by its canonical name; every key of the file must belong to one."""
-    found: dict[str, dict[str, StoredTensor]] = {}
+    """Return A and B of each adapted tensor by its canonical name; every key of the file must belong to one."""
+    halves: dict[str, dict[str, StoredTensor]] = {}
     for key, stored in read_header(file).items():
         path, _, rest = key.partition(".lora_")
         weight = f"{path.removeprefix(PREFIX)}.weight"
         if rest not in ("A.weight", "B.weight") or not path.startswith(PREFIX) or weight not in canonical:
             raise DllmEdgeError(f"{file}: {key} fits no tensor of the checkpoint: the adapter is for another model")
-        if len(stored.shape) != 2 or canonical[weight] == "embedding.weight":
+        if len(stored.shape) != 2 or canonical[weight] == EMBEDDING:
             raise DllmEdgeError(f"{file}: {key} does not adapt a linear layer, which is all that is supported")
-        found.setdefault(canonical[weight], {})[rest[0]] = stored
-    for name, pair in found.items():
+        halves.setdefault(canonical[weight], {})[rest[0]] = stored
+    for name, pair in halves.items():
         if len(pair) != 2:
             raise DllmEdgeError(
                 f"{file}: only lora_{next(iter(pair))} is there for {name}: the file is incomplete, save it again"
             )
-    if not found:
+    if not halves:
         raise DllmEdgeError(f"{file}: holds no LoRA tensors: the file is incomplete, save it again")
-    return {name: (pair["A"], pair["B"]) for name, pair in found.items()}
+    return {name: (pair["A"], pair["B"]) for name, pair in halves.items()}

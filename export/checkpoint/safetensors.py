@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
+from ...graphs.dtypes import DTYPES, FLOATS, DType, safetensors_dtypes
 from ...graphs.errors import DllmEdgeError
 from ..json_file import read_object
 
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-# What a bundle's own files hold besides: quantised weights, those of 4 bits as bytes.
-BUNDLE_TYPES = DTYPES | {"I8": "int8", "U8": "uint8", "I32": "int32"}
-ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "int32": 4}
+# By their names in the header: what a checkpoint may hold, and what a bundle's own files hold, whose quantised weights of
+# 4 bits are bytes.
+CHECKPOINT_DTYPES = safetensors_dtypes(FLOATS)
+BUNDLE_DTYPES = safetensors_dtypes((*FLOATS, "int8", "uint8", "int32"))
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
 INDEX = "model.safetensors.index.json"
 AGAIN = "the file is damaged: download it again"
@@ -36,11 +37,11 @@ class StoredTensor:
     file: Path
     offset: int
     length: int
-    dtype: str
+    dtype: DType
     shape: tuple[int, ...]
 
     def read(self) -> torch.Tensor:
-        """The tensor in its own dtype, in memory of its own."""
+        """Return the tensor in its own dtype, in memory of its own."""
         buffer = bytearray(self.length)
         with self.file.open("rb") as stream:
             stream.seek(self.offset)
@@ -51,8 +52,11 @@ class StoredTensor:
         return torch.frombuffer(buffer, dtype=getattr(torch, self.dtype)).reshape(self.shape)
 
 
-def read_header(file: Path, types: Mapping[str, str] = DTYPES) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file by name; raises `DllmEdgeError` for a damaged file or a dtype not in `types`."""
+def read_header(file: Path, dtypes: Mapping[str, DType] = CHECKPOINT_DTYPES) -> dict[str, StoredTensor]:
+    """Return the tensors of one safetensors file by name; `dtypes` are the supported ones by their names in the header.
+
+    Raises `DllmEdgeError` for a damaged file, and for a tensor of another dtype.
+    """
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -67,29 +71,29 @@ def read_header(file: Path, types: Mapping[str, str] = DTYPES) -> dict[str, Stor
     if not isinstance(entries, dict):
         raise DllmEdgeError(f"{file}: its header is no JSON object; {AGAIN}")
     entries.pop("__metadata__", None)
-    return {name: stored_tensor(file, name, entry, 8 + length, size, types) for name, entry in entries.items()}
+    return {name: stored_tensor(file, name, entry, 8 + length, size, dtypes) for name, entry in entries.items()}
 
 
-def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, types: Mapping[str, str]) -> StoredTensor:
-    """One header entry, whose offsets count from byte `start` of a file of `size` bytes."""
+def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, dtypes: Mapping[str, DType]) -> StoredTensor:
+    """Return the tensor of one header entry, whose offsets count from byte `start` of a file of `size` bytes."""
     try:
-        kind, shape = str(entry["dtype"]), tuple(int(extent) for extent in entry["shape"])
+        code, shape = str(entry["dtype"]), tuple(int(extent) for extent in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DllmEdgeError(f"{file}: malformed header entry of {name}; {AGAIN}") from error
-    if kind not in types:
-        raise DllmEdgeError(f"{file}: {name} is stored as {kind}; supported: {', '.join(types)}: use the original checkpoint")
-    if min((begin, *shape)) < 0 or end - begin != math.prod(shape) * ITEM_SIZES[types[kind]]:
-        raise DllmEdgeError(f"{file}: {name} has {end - begin} bytes for {kind} {list(shape)}; {AGAIN}")
+    if code not in dtypes:
+        raise DllmEdgeError(f"{file}: {name} is stored as {code}; supported: {', '.join(dtypes)}: use the original checkpoint")
+    if min((begin, *shape)) < 0 or end - begin != DTYPES[dtypes[code]].nbytes(math.prod(shape)):
+        raise DllmEdgeError(f"{file}: {name} has {end - begin} bytes for {code} {list(shape)}; {AGAIN}")
     if start + end > size:
         raise DllmEdgeError(
             f"{file}: {name} ends at byte {start + end}, the file has {size}: it is truncated, download it again"
         )
-    return StoredTensor(file, start + begin, end - begin, types[kind], shape)
+    return StoredTensor(file, start + begin, end - begin, dtypes[code], shape)
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """All tensors of a checkpoint folder: of `model.safetensors`, of the shards in its index, or of what shards there are."""
+    """Return the tensors of a checkpoint folder: of `model.safetensors`, the shards in its index, or what shards there are."""
     if (folder / "model.safetensors").is_file():
         return read_header(folder / "model.safetensors")
     if (folder / INDEX).is_file():
@@ -97,21 +101,21 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     files = sorted(folder.glob("model-*.safetensors")) or other_files(folder)
     tensors: dict[str, StoredTensor] = {}
     for file in files:
-        found = read_header(file)
-        if twice := sorted(tensors.keys() & found.keys()):
+        shard = read_header(file)
+        if twice := sorted(tensors.keys() & shard.keys()):
             raise DllmEdgeError(
                 f"{folder}: {twice[0]} is in {tensors[twice[0]].file.name} and in {file.name}: remove one of them"
             )
-        tensors |= found
+        tensors |= shard
     return tensors
 
 
 def other_files(folder: Path) -> list[Path]:
-    """Safetensors files of other names, leaving out adapters; says what to do where there are none."""
+    """Return the safetensors files of other names but adapters; raises `DllmEdgeError` where there are none."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if not file.name.startswith("adapter_")]
     if files:
         return files
-    pickles = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in sorted(folder.glob(kind))]
+    pickles = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in sorted(folder.glob(pattern))]
     if pickles:
         raise DllmEdgeError(
             f"{folder}: the weights are pickled ({pickles[0]}), and reading pickles can run code: where you trust them, "
@@ -121,7 +125,7 @@ def other_files(folder: Path) -> list[Path]:
 
 
 def indexed_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """The tensors that `model.safetensors.index.json` lists, from the shards that it names."""
+    """Return the tensors that `model.safetensors.index.json` lists, from the shards that it names."""
     weight_map = read_object(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise DllmEdgeError(f"{folder / INDEX}: its weight_map is missing or malformed: download it again")

@@ -20,9 +20,9 @@ FLAGS = ("special", "normalized", "lstrip", "rstrip", "single_word")
 
 
 def tokenizer_of(folder: Path) -> tuple[Tokenizer, str | None]:
-    """The tokenizer of a checkpoint folder and its chat template (None where it has none).
+    """Return the tokenizer of a checkpoint folder and its chat template (None where it has none).
 
-    Raises `DllmEdgeError` where the files are missing, malformed or of a kind that only Python code could read.
+    Raises `DllmEdgeError` where the files are missing, malformed or such that only Python code could read.
     """
     settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     if (folder / "tokenizer.json").is_file():
@@ -37,20 +37,20 @@ def tokenizer_of(folder: Path) -> tuple[Tokenizer, str | None]:
 
 
 def undefined_ids(tokenizer: Tokenizer, config: ModelConfig) -> list[int]:
-    """Ids below `config.vocab_size` that no token has: rows that only pad the embedding, never to be generated."""
+    """Return the ids below `config.vocab_size` that no token has: rows that only pad the embedding, never to be generated."""
     defined = set(tokenizer.get_vocab(with_added_tokens=True).values())
     return [token for token in range(config.vocab_size) if token not in defined]
 
 
 def qwen2_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
-    """A byte-level BPE tokenizer with Qwen2's split, from `vocab.json` and `merges.txt`."""
+    """Return a byte-level BPE tokenizer with Qwen2's split, from `vocab.json` and `merges.txt`."""
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
     if not (vocabulary.is_file() and merges.is_file()):
         raise DllmEdgeError(f"{folder}: there is no tokenizer.json, and no vocab.json with merges.txt: {CONVERT}")
-    kind = settings.get("tokenizer_class")
-    if kind not in QWEN2_CLASSES:
+    tokenizer_class = settings.get("tokenizer_class")
+    if tokenizer_class not in QWEN2_CLASSES:
         raise DllmEdgeError(
-            f"{folder}/tokenizer_config.json: tokenizer_class is {kind!r}; without tokenizer.json only "
+            f"{folder}/tokenizer_config.json: tokenizer_class is {tokenizer_class!r}; without tokenizer.json only "
             f"{', '.join(QWEN2_CLASSES)} can be read: {CONVERT}"
         )
     try:
@@ -75,32 +75,32 @@ def add_tokens(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any]) 
         if identifier in defined and defined[identifier].content == token.content:
             continue
         tokenizer.add_tokens([token])
-        given = tokenizer.token_to_id(token.content)
-        if given != identifier:
+        assigned = tokenizer.token_to_id(token.content)
+        if assigned != identifier:
             raise DllmEdgeError(
-                f"{folder}: the added token {token.content!r} should have the id {identifier} and gets {given}: "
+                f"{folder}: the added token {token.content!r} should have the id {identifier} and gets {assigned}: "
                 f"the tokenizer's files do not belong together; {CONVERT}"
             )
 
 
 def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """Added tokens by id: of `added_tokens_decoder`, and of `added_tokens.json` where that has more."""
-    found: dict[int, AddedToken] = {}
+    """Return the added tokens by id: of `added_tokens_decoder`, and of `added_tokens.json` where that has more."""
+    tokens: dict[int, AddedToken] = {}
     try:
         if (folder / "added_tokens.json").is_file():
             special = special_names(settings)
             for content, identifier in read_object(folder / "added_tokens.json").items():
-                found[int(identifier)] = AddedToken(content, special=content in special, normalized=content not in special)
+                tokens[int(identifier)] = AddedToken(content, special=content in special, normalized=content not in special)
         for identifier, entry in (settings.get("added_tokens_decoder") or {}).items():
             flags = {name: bool(entry[name]) for name in FLAGS if name in entry}
-            found[int(identifier)] = AddedToken(entry["content"], **flags)
+            tokens[int(identifier)] = AddedToken(entry["content"], **flags)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DllmEdgeError(f"{folder}: the added tokens are malformed ({one_line(error)}): download it again") from error
-    return found
+    return tokens
 
 
 def special_names(settings: Mapping[str, Any]) -> set[str]:
-    """Texts that `tokenizer_config.json` names as special: `eos_token` and the like, and the additional ones."""
+    """Return the texts that `tokenizer_config.json` names as special: `eos_token` and the like, and the additional ones."""
     named = [value for key, value in settings.items() if key.endswith("_token")]
     named += settings.get("additional_special_tokens") or []
     texts = [value.get("content") if isinstance(value, dict) else value for value in named]
@@ -108,7 +108,7 @@ def special_names(settings: Mapping[str, Any]) -> set[str]:
 
 
 def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
-    """`chat_template.jinja`, or the template in `tokenizer_config.json`: of several named ones `default`, or the first."""
+    """Return `chat_template.jinja`, or the template in `tokenizer_config.json`: of named ones `default`, or the first."""
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
     template = settings.get("chat_template")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -9,29 +11,35 @@ from onnx import TensorProto, helper
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, TensorSpec
-from .element_types import ELEMENT_TYPES
+from ...graphs.contract import TensorSpec
+from ...graphs.dtypes import DTYPES, DType
 from .step_graph import IR_VERSIONS
 from .trace import OPSETS
 
-OPERATIONS = ("saliency", "select")
-
 
 def operation_file(name: str, twin: DType | None = None) -> str:
-    """`saliency.onnx`, and with `.float32` for the twin over caches of that type."""
+    """Return `saliency.onnx`, and with `.float32` for the twin over caches of that dtype."""
     return ".".join([name, *([twin] if twin else []), "onnx"])
 
 
-def write_operation(path: Path, name: str, config: ModelConfig, cache: DType) -> None:
-    """Write the operation `name` (one of `OPERATIONS`) over caches of type `cache` to `path`."""
-    model = _saliency(config, cache) if name == "saliency" else _select(config, cache)
+def write_operation(path: Path, name: str, config: ModelConfig, cache_dtype: DType) -> None:
+    """Write the operation `name` (one of `contract.CACHE_OPERATIONS`) over caches of `cache_dtype` to `path`."""
+    model = _model(name, BODIES[name](config), config, cache_dtype)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
 
 
-def _saliency(config: ModelConfig, cache: DType) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class Body:
+    """What an operation computes: its nodes, and the constants of one integer each that they name."""
+
+    nodes: list[onnx.NodeProto]
+    constants: dict[str, int]
+
+
+def _saliency(config: ModelConfig) -> Body:
     # Products and sums by element instead of a matrix product: a compiler makes one kernel of them, which reads the keys
-    # in their own type; a product in float32 would need all keys as float32 in memory.
+    # in their own dtype; a product in float32 would need all keys as float32 in memory.
     nodes = [
         helper.make_node("Slice", ["slots", "first", "last", "layers", "two"], ["keys"]),
         helper.make_node("Cast", ["keys"], ["wide"], to=TensorProto.FLOAT),
@@ -41,22 +49,24 @@ def _saliency(config: ModelConfig, cache: DType) -> onnx.ModelProto:
         helper.make_node("ReduceMean", ["by_head", "heads"], ["scores"], keepdims=0),
     ]
     constants = {"first": 0, "last": 2 * config.layers, "layers": 0, "two": 2, "three": 3, "heads": 1}
-    return _model("saliency", nodes, constants, config, cache)
+    return Body(nodes, constants)
 
 
-def _select(config: ModelConfig, cache: DType) -> onnx.ModelProto:
-    return _model("select", [helper.make_node("Gather", ["rows", "places"], ["kept"], axis=0)], {}, config, cache)
+def _select(_: ModelConfig) -> Body:
+    return Body([helper.make_node("Gather", ["rows", "places"], ["kept"], axis=0)], {})
 
 
-def _model(
-    name: str, nodes: list[onnx.NodeProto], constants: dict[str, int], config: ModelConfig, cache: DType
-) -> onnx.ModelProto:
-    inputs, outputs = contract.interface(name, config, cache, 0)
-    values = [helper.make_tensor(constant, TensorProto.INT64, [1], [value]) for constant, value in constants.items()]
-    graph = helper.make_graph(nodes, name, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs], values)
+BODIES: dict[str, Callable[[ModelConfig], Body]] = {"saliency": _saliency, "select": _select}
+"""The body of each of `contract.CACHE_OPERATIONS`."""
+
+
+def _model(name: str, body: Body, config: ModelConfig, cache_dtype: DType) -> onnx.ModelProto:
+    inputs, outputs = contract.interface(name, config, cache_dtype, 0)
+    values = [helper.make_tensor(constant, TensorProto.INT64, [1], [value]) for constant, value in body.constants.items()]
+    graph = helper.make_graph(body.nodes, name, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs], values)
     opset = helper.make_opsetid("", OPSETS["portable"])
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSIONS["portable"], producer_name="dllm-edge")
 
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.dtype].value, spec.axes)
+    return helper.make_tensor_value_info(spec.name, DTYPES[spec.dtype].onnx, spec.axes)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ...graphs.contract import DType
-from ...graphs.weight_formats import EMBEDDING, StoredPart, WeightFormat, WeightFormats
-from ..weights.embedding_words import gather_rows, only_consumer
-from .element_types import STORED_TYPES
+from ...graphs.dtypes import DTYPES, DType
+from ...graphs.parameters import EMBEDDING
+from ...graphs.weight_formats import StoredPart, WeightFormat, WeightFormats
+from .gather_embedding import gather_rows, only_consumer
 
 PREFIX = "transformer."
 
 
-def dequantise_weights(graph: ir.Graph, formats: WeightFormats, stored: DType, compute: DType) -> None:
-    """Put integers and scales in the place of every weight among the graph's inputs that `formats` quantises.
+def dequantise_weights(graph: ir.Graph, formats: WeightFormats, stored_dtype: DType, compute_dtype: DType) -> None:
+    """Put integers and scales instead of every weight among the graph's inputs that `formats` quantises.
 
     A traced linear layer multiplies by its weight's transpose. Integers are stored transposed, `[inputs, outputs]`: of
     this form, and of no other, ONNX Runtime makes a product that never expands them.
@@ -23,12 +23,16 @@ def dequantise_weights(graph: ir.Graph, formats: WeightFormats, stored: DType, c
         name = str(weight.name).removeprefix(PREFIX)
         weight_format = formats.of(name, shape)
         if weight_format.quantised:
-            integers, scales = (_input(graph, part) for part in formats.parts(name, shape, stored))
+            integers, scales = (_input(graph, part) for part in formats.parts(name, shape, stored_dtype))
             if name == EMBEDDING:
                 gather_rows(graph, weight, integers, scales, weight_format, shape[1])
             else:
-                _replace_transpose(graph, weight, integers, scales, weight_format, compute)
+                _replace_transpose(graph, weight, integers, scales, weight_format, compute_dtype)
             graph.inputs.remove(weight)
+
+
+def _element_type(dtype: DType) -> ir.DataType:
+    return ir.DataType(DTYPES[dtype].onnx)
 
 
 def _numbers(value: ir.Value) -> tuple[int, ...]:
@@ -37,7 +41,7 @@ def _numbers(value: ir.Value) -> tuple[int, ...]:
 
 
 def _input(graph: ir.Graph, part: StoredPart) -> ir.Value:
-    value = ir.Value(name=PREFIX + part.name, shape=ir.Shape(part.shape), type=ir.TensorType(STORED_TYPES[part.dtype]))
+    value = ir.Value(name=PREFIX + part.name, shape=ir.Shape(part.shape), type=ir.TensorType(_element_type(part.dtype)))
     graph.inputs.append(value)
     return value
 
@@ -48,17 +52,17 @@ def _replace_transpose(
     integers: ir.Value,
     scales: ir.Value,
     weight_format: WeightFormat,
-    compute: DType,
+    compute_dtype: DType,
 ) -> None:
-    """The result of `Transpose(weight)` or `Transpose(Cast(weight))` comes from `DequantizeLinear(integers, scales)`."""
+    """Let the result of `Transpose(weight)` or `Transpose(Cast(weight))` come from `DequantizeLinear(integers, scales)`."""
     name = str(weight.name)
     old = [only_consumer(weight)]
     if old[0].op_type == "Cast":
         old.append(only_consumer(old[0].outputs[0]))
     assert old[-1].op_type == "Transpose", f"{name} goes into {old[-1].op_type}"
     new = []
-    if scales.dtype != STORED_TYPES[compute]:
-        new.append(ir.node("Cast", [scales], {"to": STORED_TYPES[compute]}, name=f"{name}.cast"))
+    if scales.dtype != _element_type(compute_dtype):
+        new.append(ir.node("Cast", [scales], {"to": _element_type(compute_dtype)}, name=f"{name}.cast"))
         scales = new[0].outputs[0]
         scales.name = f"{name}.cast"
     attributes = {"axis": 0, "block_size": weight_format.group}

@@ -18,7 +18,7 @@ CONVERSIONS = {"Cast": ("T1", "T2")}
 
 
 def operator_problems(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
-    """What TensorRT would refuse in a graph of this flavour; its weights need not be there."""
+    """Yield what TensorRT would refuse in a graph of this flavour; its weights need not be there."""
     yield from _names(model, flavour)
     yield from _constants(model)
     yield from _types(model, flavour)
@@ -32,9 +32,9 @@ def _names(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
 def _constants(model: onnx.ModelProto) -> Iterator[str]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        place = CONSTANT_INPUTS.get(node.op_type)
-        if place is not None and len(node.input) > place and node.input[place] not in constants:
-            yield f"{node.name}: input {place} of {node.op_type} is no constant"
+        index = CONSTANT_INPUTS.get(node.op_type)
+        if index is not None and len(node.input) > index and node.input[index] not in constants:
+            yield f"{node.name}: input {index} of {node.op_type} is no constant"
         elif node.op_type == "TopK" and onnx.numpy_helper.to_array(constants[node.input[1]]).item() > LARGEST_TOP_K:
             yield f"{node.name}: more than {LARGEST_TOP_K} candidates"
 
@@ -56,11 +56,11 @@ def _types(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
 
 
 def tensor_types(model: onnx.ModelProto) -> dict[str, str]:
-    """The type of each tensor, as `float32`; `unknown` where inference does not tell."""
+    """Return the type of each tensor, as `float32`; `unknown` where inference does not tell."""
     graph = onnx.shape_inference.infer_shapes(model).graph
-    found = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    found |= {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    return {name: type_name(element_type) for name, element_type in found.items()}
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    types |= {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    return {name: type_name(element_type) for name, element_type in types.items()}
 
 
 def type_name(element_type: int) -> str:
@@ -69,7 +69,7 @@ def type_name(element_type: int) -> str:
 
 
 def running_types(node: NodeProto, schema: OpSchema, types: dict[str, str]) -> set[str]:
-    """The types that the operator computes in, not those of indices, conditions and shapes."""
+    """Return the types that the operator computes in, not those of indices, conditions and shapes."""
     inputs = zip(node.input, _formal(schema.inputs, len(node.input)), strict=True)
     outputs = zip(node.output, _formal(schema.outputs, len(node.output)), strict=True)
     counted = CONVERSIONS.get(node.op_type) or _computed(schema)
@@ -77,7 +77,7 @@ def running_types(node: NodeProto, schema: OpSchema, types: dict[str, str]) -> s
 
 
 def _formal(parameters: Sequence[OpSchema.FormalParameter], count: int) -> list[str]:
-    """The type letters of `count` arguments: the last parameter may take several."""
+    """Return the type letters of `count` arguments: the last parameter may take several."""
     letters = [parameter.type_str for parameter in parameters]
     return (letters + letters[-1:] * count)[:count]
 

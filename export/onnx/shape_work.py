@@ -11,8 +11,8 @@ def name_shape_work(graph: ir.Graph) -> None:
     """Let the names of nodes that depend on nothing but shapes and constants begin with `SHAPE_WORK`; `graph` is sorted."""
     sizes: set[ir.Value] = set()
     for node in graph:
-        given = [value for value in node.inputs if value is not None]
-        from_sizes = any(value in sizes for value in given) and all(value in sizes or _constant(value) for value in given)
+        inputs = [value for value in node.inputs if value is not None]
+        from_sizes = any(value in sizes for value in inputs) and all(value in sizes or _constant(value) for value in inputs)
         if node.op_type == "Shape" or from_sizes:
             node.name = SHAPE_WORK + str(node.name)
             sizes.update(node.outputs)

@@ -12,11 +12,12 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Flavour, TensorSpec
+from ...graphs.contract import Flavour, TensorSpec
+from ...graphs.dtypes import DTYPES, DType
 from ...graphs.modules.attention import rotary_frequencies
-from ...graphs.weight_formats import ALL_PLAIN, StoredType, WeightFormats
+from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
+from ..weights.location import WeightLocation
 from .dequantise import dequantise_weights
-from .element_types import ELEMENT_TYPES, STORED_TYPES
 from .shape_work import name_shape_work
 from .trace import OPSETS, trace
 from .unroll import unroll
@@ -31,7 +32,7 @@ QUANTISED_OPSET, QUANTISED_IR_VERSION = 21, 10
 
 
 def opset_of(flavour: Flavour, formats: WeightFormats) -> int:
-    """The opset of a step graph over weights of these formats."""
+    """Return the opset of a step graph over weights of these formats."""
     return max(OPSETS[flavour], QUANTISED_OPSET if formats.quantised else 0)
 
 
@@ -43,15 +44,15 @@ def ir_version_of(flavour: Flavour, formats: WeightFormats) -> int:
 class StepGraph:
     """What distinguishes one step graph from another over the same weights.
 
-    `forbidden` ids are never candidates; `stored` is the type of the weights in their files where `formats` leaves them
-    plain, and of scales; `compute` is that of matrix products and caches.
+    `forbidden` ids are never candidates; `stored_dtype` is that of the weights in their files where `formats` leaves them
+    plain, and of scales; `compute_dtype` is that of matrix products and caches.
     """
 
     config: ModelConfig
     forbidden: tuple[int, ...]
     flavour: Flavour
-    stored: DType
-    compute: DType
+    stored_dtype: DType
+    compute_dtype: DType
     formats: WeightFormats = ALL_PLAIN
 
     @property
@@ -59,35 +60,24 @@ class StepGraph:
         return contract.top_k(self.config, len(self.forbidden))
 
 
-@dataclass(frozen=True)
-class WeightPlace:
-    """Where a tensor's bytes lie: `file` relative to the graph's folder, `offset` and `length` in bytes."""
-
-    file: str
-    offset: int
-    length: int
-    dtype: StoredType
-    shape: tuple[int, ...]
-
-
-def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightPlace]) -> None:
-    """Write the graph of `step` to `path`; `weights` are the places of all stored tensors, of which each must be there.
+def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightLocation]) -> None:
+    """Write the graph of `step` to `path`; `weights` says where each stored tensor lies, of which none may lack.
 
     No weight is read, and none comes into memory: a graph of 32 layers takes a few seconds and some hundred kilobytes.
     """
     path.write_bytes(ir.to_proto(step_model(step, weights)).SerializeToString())
 
 
-def step_model(step: StepGraph, weights: Mapping[str, WeightPlace]) -> ir.Model:
-    """The model that `write_step` writes."""
-    model = trace(step.formats.stored(step.config), step.candidates, step.flavour, step.stored, step.compute)
+def step_model(step: StepGraph, weights: Mapping[str, WeightLocation]) -> ir.Model:
+    """Return the model that `write_step` writes."""
+    model = trace(step.formats.stored_config(step.config), step.candidates, step.flavour, step.stored_dtype, step.compute_dtype)
     graph = model.graph
     unroll(graph, step.config.layers)
-    dequantise_weights(graph, step.formats, step.stored, step.compute)
+    dequantise_weights(graph, step.formats, step.stored_dtype, step.compute_dtype)
     _forget_types(graph)
     _attach_weights(graph, step, weights)
-    _set_interface(graph.inputs, contract.inputs(step.config, step.compute))
-    _set_interface(graph.outputs, contract.outputs(step.config, step.compute, step.candidates))
+    _set_interface(graph.inputs, contract.inputs(step.config, step.compute_dtype))
+    _set_interface(graph.outputs, contract.outputs(step.config, step.compute_dtype, step.candidates))
     ClearMetadataAndDocStringPass()(model)
     name_shape_work(graph)
     for domain in set(model.opset_imports) - {""}:
@@ -109,12 +99,12 @@ def _forget_types(graph: ir.Graph) -> None:
             node.attributes.pop("allowzero", None)
 
 
-def _attach_weights(graph: ir.Graph, step: StepGraph, weights: Mapping[str, WeightPlace]) -> None:
+def _attach_weights(graph: ir.Graph, step: StepGraph, weights: Mapping[str, WeightLocation]) -> None:
     banned = np.zeros(step.config.vocab_size, dtype=np.bool_)
     banned[list(step.forbidden)] = True
     frequencies = rotary_frequencies(step.config.head_dim, step.config.rope_theta).numpy()
     inside = {"head.forbidden": ir.tensor(banned), "frequencies": ir.tensor(frequencies)}
-    interface = {spec.name for spec in contract.inputs(step.config, step.compute)}
+    interface = {spec.name for spec in contract.inputs(step.config, step.compute_dtype)}
     for value in [value for value in graph.inputs if value.name not in interface]:
         graph.inputs.remove(value)
         name = str(value.name).removeprefix("transformer.")
@@ -123,19 +113,19 @@ def _attach_weights(graph: ir.Graph, step: StepGraph, weights: Mapping[str, Weig
         graph.register_initializer(value)
 
 
-def _external(name: str, value: ir.Value, place: WeightPlace) -> ir.ExternalTensor:
-    kind = STORED_TYPES[place.dtype]
+def _external(name: str, value: ir.Value, location: WeightLocation) -> ir.ExternalTensor:
+    dtype, shape = ir.DataType(DTYPES[location.dtype].onnx), location.shape
     assert value.shape is not None
-    assert value.shape == place.shape, f"{name} is {place.shape}, the graph wants {value.shape}"
-    assert value.dtype == kind, f"{name} is {kind}, the graph wants {value.dtype}"
-    return ir.ExternalTensor(place.file, place.offset, place.length, kind, shape=ir.Shape(place.shape), name=name)
+    assert value.shape == shape, f"{name} is {shape}, the graph wants {value.shape}"
+    assert value.dtype == dtype, f"{name} is {dtype}, the graph wants {value.dtype}"
+    return ir.ExternalTensor(location.file, location.offset, location.length, dtype, shape=ir.Shape(shape), name=name)
 
 
 def _set_interface(values: Sequence[ir.Value], specs: Sequence[TensorSpec]) -> None:
-    """Give inputs or outputs the contract's order, types and named axes."""
+    """Give inputs or outputs the contract's order, dtypes and named axes."""
     named = {value.name: value for value in values}
     assert set(named) == {spec.name for spec in specs}, set(named) ^ {spec.name for spec in specs}
     for spec in specs:
         value = named[spec.name]
-        value.shape, value.type = ir.Shape(spec.axes), ir.TensorType(ELEMENT_TYPES[spec.dtype])
+        value.shape, value.type = ir.Shape(spec.axes), ir.TensorType(ir.DataType(DTYPES[spec.dtype].onnx))
     values[:] = [named[spec.name] for spec in specs]  # type: ignore[index]

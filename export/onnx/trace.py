@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -21,8 +23,9 @@ from torch.export import Dim
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Flavour
-from ...graphs.modules.step import Step
+from ...graphs.contract import Flavour
+from ...graphs.dtypes import DType
+from ...graphs.modules.step import StepModule
 
 MARKS = "dllm_edge.marks"
 LAYER_BEGINS, LAYER_ENDS = "LayerBegins", "LayerEnds"
@@ -31,8 +34,8 @@ OPSETS: dict[Flavour, int] = {"fused": 23, "portable": 18}
 EXAMPLE = contract.Profile(batch=2, queries=5, capacity=7, rows=3, targets=4)
 
 
-def trace(config: ModelConfig, candidates: int, flavour: Flavour, stored: DType, compute: DType) -> ir.Model:
-    """The step of a one-layer model, optimised, with its layer marked and its initializers as inputs without values.
+def trace(config: ModelConfig, candidates: int, flavour: Flavour, stored_dtype: DType, compute_dtype: DType) -> ir.Model:
+    """Return the step of a one-layer model, optimised, with its layer marked and its initializers as inputs without values.
 
     `config` names the architecture; its number of layers is ignored, and so are its token ids.
     """
@@ -40,19 +43,19 @@ def trace(config: ModelConfig, candidates: int, flavour: Flavour, stored: DType,
         config, family="", layers=1, max_positions=1, rope_theta=1.0, eos_token_ids=(), mask_token_id=None, bos_token_id=None,
         pad_token_id=None, attention="bidirectional", attention_block=0, logit_shift=False,
     )  # fmt: skip
-    return _trace(neutral, candidates, flavour, stored, compute).clone()
+    return _trace(neutral, candidates, flavour, stored_dtype, compute_dtype).clone()
 
 
 @lru_cache(maxsize=32)
-def _trace(config: ModelConfig, candidates: int, flavour: Flavour, stored: DType, compute: DType) -> ir.Model:
-    inputs, outputs = contract.inputs(config, compute), contract.outputs(config, compute, candidates)
+def _trace(config: ModelConfig, candidates: int, flavour: Flavour, stored_dtype: DType, compute_dtype: DType) -> ir.Model:
+    inputs, outputs = contract.inputs(config, compute_dtype), contract.outputs(config, compute_dtype, candidates)
     with FakeTensorMode():
-        step = _build(config, candidates, flavour, getattr(torch, stored), getattr(torch, compute))
+        step = _build(config, candidates, flavour, getattr(torch, stored_dtype), getattr(torch, compute_dtype))
         example = tuple(torch.zeros(spec.shape(EXAMPLE), dtype=getattr(torch, spec.dtype)) for spec in inputs)
     # Export takes fake parameters, but not a fake constant.
     step.transformer.frequencies = torch.zeros(config.head_dim // 2)
     _mark(step.transformer.layers[0])
-    axes = [{place: Dim.DYNAMIC for place, axis in enumerate(spec.axes) if isinstance(axis, str)} for spec in inputs]
+    axes = [{index: Dim.DYNAMIC for index, axis in enumerate(spec.axes) if isinstance(axis, str)} for spec in inputs]
     fixed = len(inputs) - 2 * config.layers
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
@@ -72,11 +75,13 @@ def _trace(config: ModelConfig, candidates: int, flavour: Flavour, stored: DType
     return program.model
 
 
-def _build(config: ModelConfig, candidates: int, flavour: Flavour, stored: torch.dtype, compute: torch.dtype) -> Step:
+def _build(
+    config: ModelConfig, candidates: int, flavour: Flavour, stored_dtype: torch.dtype, compute_dtype: torch.dtype
+) -> StepModule:
     before = torch.get_default_dtype()
-    torch.set_default_dtype(stored)  # fake parameters cannot be converted in place
+    torch.set_default_dtype(stored_dtype)  # fake parameters cannot be converted in place
     try:
-        step = Step(config, list(range(config.vocab_size - candidates)), flavour, compute)
+        step = StepModule(config, list(range(config.vocab_size - candidates)), flavour, compute_dtype)
     finally:
         torch.set_default_dtype(before)
     return step.requires_grad_(False).eval()
@@ -105,16 +110,15 @@ def _detach_initializers(graph: ir.Graph) -> None:
         graph.inputs.append(value)
 
 
-class _quiet:  # noqa: N801
-    """No warnings about what the exporter does inside: deprecated calls of its own, operators of packages not installed."""
-
-    def __enter__(self) -> None:
-        self.filters = warnings.catch_warnings()
-        self.filters.__enter__()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says about its own inside: deprecated calls, operators of packages not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        self.level = logging.getLogger("torch.onnx").level
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-
-    def __exit__(self, *error: object) -> None:
-        logging.getLogger("torch.onnx").setLevel(self.level)
-        self.filters.__exit__(None, None, None)
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -11,7 +11,7 @@ LAYER_WEIGHTS = "transformer.layers.{}."
 
 
 def hidden_name(layer: int) -> str:
-    """The residual stream after a layer: a value within the graph, `[B, Q, hidden]` float32."""
+    """Return the name of the residual stream after a layer: a value within the graph, `[B, Q, hidden]` float32."""
     return f"layers.{layer}.hidden"
 
 

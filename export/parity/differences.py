@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...graphs.contract import DType
+from ...graphs.dtypes import DType
 from ...runtime.arrays import Array
 
 # Largest difference allowed, as a share of the tensor's largest magnitude (at least 1). float32: sums in another order.

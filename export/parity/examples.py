@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graphs.contract import Profile, TensorSpec
+from ...graphs.dtypes import DTYPES
 from ...runtime.arrays import Array
-from ...runtime.engines.host import NUMPY_TYPES
 
 PROFILES = (Profile(1, 9, 0, 4), Profile(2, 5, 12, 3, targets=3), Profile(1, 33, 64, 33))
 SEED = 20
@@ -16,7 +16,7 @@ def example(specs: list[TensorSpec], profile: Profile, vocabulary: int, generato
     """Random inputs that the contract allows: any positions, any visibility in which every row sees itself."""
     arrays: list[Array] = []
     for spec in specs:
-        shape, kind = spec.shape(profile), NUMPY_TYPES[spec.dtype]
+        shape, kind = spec.shape(profile), DTYPES[spec.dtype].numpy
         if spec.name == "position_ids":
             value: Array = generator.integers(0, 2 * profile.queries + profile.capacity, shape)
         elif spec.name == "logit_rows":

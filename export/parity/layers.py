@@ -11,11 +11,11 @@ import onnxruntime
 import torch
 
 from ...graphs import contract
-from ...graphs.modules.step import Step
+from ...graphs.dtypes import DTYPES
+from ...graphs.modules.step import StepModule
 from ...runtime.arrays import Array
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
-from ...runtime.engines.host import NUMPY_TYPES
 from ...runtime.engines.onnxruntime.cpu import COMPUTABLE, INTEGER_WEIGHTS
 from ..onnx.unroll import hidden_name
 from .differences import TOLERANCES, first_bad, relative_difference
@@ -45,7 +45,7 @@ def session_with_hidden_states(bundle: Bundle, graph: GraphFile) -> tuple[onnxru
 
 
 @torch.inference_mode()
-def reference_outputs(step: Step, arrays: list[Array]) -> list[Array]:
+def reference_outputs(step: StepModule, arrays: list[Array]) -> list[Array]:
     """The module's outputs, then the residual after each layer."""
     hidden: list[Array] = []
     hooks = [
@@ -60,13 +60,13 @@ def reference_outputs(step: Step, arrays: list[Array]) -> list[Array]:
     return outputs + hidden
 
 
-def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
+def compare(step: StepModule, bundle: Bundle, graph: GraphFile) -> Comparison:
     """Run one graph and the module on random inputs at `PROFILES`."""
     session, hidden = session_with_hidden_states(bundle, graph)
     generator = np.random.default_rng(SEED)
     inputs = contract.inputs(bundle.config, "float32")
     names = [spec.name for spec in contract.outputs(bundle.config, "float32", bundle.manifest.candidates)] + hidden
-    kinds = [NUMPY_TYPES[spec.dtype] for spec in contract.inputs(bundle.config, graph.compute)]
+    kinds = [DTYPES[spec.dtype].numpy for spec in contract.inputs(bundle.config, graph.compute)]
     differences = dict.fromkeys(names, 0.0)
     for profile in PROFILES:
         arrays = example(inputs, profile, bundle.config.vocab_size, generator)
@@ -79,7 +79,7 @@ def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
     return Comparison(worst, differences[worst], first_bad(differences, TOLERANCES[graph.compute]))
 
 
-def check_layers(bundle: Bundle, step: Step, tell: Callable[[float], None]) -> Level:
+def check_layers(bundle: Bundle, step: StepModule, tell: Callable[[float], None]) -> Level:
     """Compare each graph of the bundle that a CPU runs."""
     level = Level("layers", True, [], {"graphs": {}})
     graphs = bundle.manifest.graphs["step"]

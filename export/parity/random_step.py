@@ -9,15 +9,16 @@ import torch
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Profile
-from ...graphs.modules.step import Step
+from ...graphs.contract import Profile
+from ...graphs.dtypes import DType
+from ...graphs.modules.step import StepModule
 
 
-def random_step(config: ModelConfig, compute: DType, device: str) -> Step:
+def random_step(config: ModelConfig, compute: DType, device: str) -> StepModule:
     """Weights are stored and computed in `compute`; none is ever in another memory than the device's."""
     kind = getattr(torch, compute)
     with torch.device("meta"):
-        step = Step(config, [], "fused", kind).eval()
+        step = StepModule(config, [], "fused", kind).eval()
     step = step.to(kind).to_empty(device=device)
     with torch.no_grad():
         for parameter in step.parameters():

@@ -10,27 +10,21 @@ import torch
 from onnx.external_data_helper import ExternalDataInfo
 
 from ...graphs.contract import Flavour
-from ...graphs.modules.step import Step
+from ...graphs.dtypes import dtype_of_onnx
+from ...graphs.modules.step import StepModule
 from ...graphs.modules.transformer import Transformer
 from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.engines.host import NUMPY_TYPES
 from ..checkpoint.checkpoint import Checkpoint
 from ..weights.embedding_words import from_words
-from ..weights.encode import source_name
-from ..weights.quantiser import Quantised, dequantise, quantise, unpack
-
-STORED_TYPES = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.FLOAT16: "float16",
-    onnx.TensorProto.BFLOAT16: "bfloat16",
-}
+from ..weights.packing import unpack
+from ..weights.quantiser import Quantised, dequantise, round_to_nearest
 
 
-def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None, flavour: Flavour = "fused") -> Step:
+def reference_step(bundle: Bundle, checkpoint: Checkpoint | None = None, flavour: Flavour = "fused") -> StepModule:
     """A step module of float32 compute; it takes 4 bytes of memory a weight."""
-    config = bundle.manifest.weights.stored(bundle.config)
-    step = Step(config, list(bundle.manifest.forbidden), flavour).eval()
+    config = bundle.manifest.weights.stored_config(bundle.config)
+    step = StepModule(config, list(bundle.manifest.forbidden), flavour).eval()
     load_weights(step.transformer, bundle, checkpoint)
     return step
 
@@ -45,7 +39,7 @@ def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoin
         for name, weight in transformer.named_parameters():
             weight_format = bundle.manifest.weights.of(name, tuple(weight.shape))
             if checkpoint:
-                value = _rounded(checkpoint.read(source_name(checkpoint, name)), weight_format, _stored_type(bundle))
+                value = _rounded(checkpoint.read(checkpoint.source(name)), weight_format, _stored_type(bundle))
             elif weight_format.quantised:
                 value = dequantise(_quantised(bundle.path, places[name + INTEGERS], places[name + SCALES]))
             else:
@@ -54,7 +48,7 @@ def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoin
 
 
 def _rounded(weight: torch.Tensor, weight_format: WeightFormat, stored: torch.dtype) -> torch.Tensor:
-    return dequantise(quantise(weight, weight_format, stored)) if weight_format.quantised else weight.to(stored)
+    return dequantise(round_to_nearest(weight, weight_format, stored)) if weight_format.quantised else weight.to(stored)
 
 
 def _stored_type(bundle: Bundle) -> torch.dtype:
@@ -85,7 +79,6 @@ def _quantised(folder: Path, integers: onnx.TensorProto, scales: onnx.TensorProt
 def _read(folder: Path, tensor: onnx.TensorProto) -> torch.Tensor:
     """A plain tensor in float32."""
     place = ExternalDataInfo(tensor)
-    kind = NUMPY_TYPES[STORED_TYPES[tensor.data_type]]  # type: ignore[index]
     count = int(np.prod(tuple(tensor.dims)))
-    values = np.fromfile(folder / place.location, kind, count, offset=place.offset or 0)
+    values = np.fromfile(folder / place.location, dtype_of_onnx(tensor.data_type).numpy, count, offset=place.offset or 0)
     return torch.from_numpy(values.astype(np.float32)).reshape(tuple(tensor.dims))

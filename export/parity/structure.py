@@ -9,12 +9,11 @@ from onnx import TensorProto, ValueInfoProto
 
 from ...graphs import contract
 from ...graphs.contract import Flavour, TensorSpec
+from ...graphs.dtypes import DTYPES
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
-from ..onnx.cache_operations import OPERATIONS
-from ..onnx.element_types import ELEMENT_TYPES
 from ..onnx.operators import operator_problems
 from ..onnx.step_graph import ir_version_of, opset_of
 from .weight_places import check_weights
@@ -26,7 +25,7 @@ def check_structure(bundle: Bundle) -> list[str]:
     Reads every file once, for its hash; no weights come into memory.
     """
     problems = list(_files(bundle))
-    for name in ("step", *OPERATIONS):
+    for name in contract.GRAPHS:
         for graph in bundle.manifest.graphs.get(name, []):
             problems += (f"{graph.file}: {problem}" for problem in _graph(bundle, name, graph))
     return problems + list(_twins(bundle))
@@ -60,7 +59,7 @@ def _file(bundle: Bundle, name: str) -> Iterator[str]:
 
 def _twins(bundle: Bundle) -> Iterator[str]:
     graphs = bundle.manifest.graphs.get("step", [])
-    for name in ("step", *OPERATIONS):
+    for name in contract.GRAPHS:
         if not bundle.manifest.graphs.get(name):
             yield f"manifest.json: there is no {name} graph"
     for flavour in {graph.flavour for graph in graphs}:
@@ -95,6 +94,6 @@ def _values(kind: str, specs: list[TensorSpec], values: list[ValueInfoProto]) ->
     for value, spec in zip(values, specs, strict=True):
         tensor = value.type.tensor_type
         axes = tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim)
-        if axes != spec.axes or tensor.elem_type != ELEMENT_TYPES[spec.dtype].value:
+        if axes != spec.axes or tensor.elem_type != DTYPES[spec.dtype].onnx:
             held = TensorProto.DataType.Name(tensor.elem_type)
             yield f"{kind} {spec.name} is {held} {list(axes)}, the contract has {spec.dtype} {list(spec.axes)}"

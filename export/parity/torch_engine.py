@@ -6,17 +6,17 @@ import numpy as np
 import torch
 
 from ...graphs.contract import Profile
-from ...graphs.modules.step import Step
+from ...graphs.modules.step import StepModule
 from ...runtime.engines.base import Lanes, StepOutputs
 from ...runtime.engines.host import HEAD, HostCaches, arrays, lane_tensors
 
 
 class TorchEngine(HostCaches):
-    """Runs a `Step` module of float32 compute in eager mode."""
+    """Runs a `StepModule` module of float32 compute in eager mode."""
 
     name = "torch"
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: StepModule) -> None:
         super().__init__(step.transformer.config, "float32", step.head.candidates)
         self.step = step
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...graphs.contract import DType
+from ...graphs.dtypes import DType
 from ...runtime.decoding.canvas import Canvas
 from ...runtime.decoding.changes import Commit, Edit, Remask
 from ...runtime.decoding.settings import Settings

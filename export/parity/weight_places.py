@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import onnx
 from onnx import TensorProto
 
+from ...graphs.dtypes import DTYPES, DType
 from ...graphs.weight_formats import StoredPart
 from ...runtime.bundle.bundle import Bundle
-from ..checkpoint.safetensors import BUNDLE_TYPES, read_header
-from ..onnx.element_types import STORED_TYPES
+from ..checkpoint.safetensors import BUNDLE_DTYPES, read_header
 
 INSIDE = {"head.forbidden", "frequencies"}
 # File, offset, length.
@@ -38,19 +38,19 @@ def expected_parts(bundle: Bundle) -> dict[str, StoredPart]:
     return {part.name: part for part in parts}
 
 
-def _stored_places(bundle: Bundle) -> dict[Place, tuple[str, tuple[int, ...]]]:
+def _stored_places(bundle: Bundle) -> dict[Place, tuple[DType, tuple[int, ...]]]:
     """Dtype and shape of every tensor in the bundle's weight files by its place, from their own headers."""
     places = {}
     for file in bundle.manifest.files:
         if file.endswith(".safetensors") and (bundle.path / file).is_file():
-            for tensor in read_header(bundle.path / file, BUNDLE_TYPES).values():
+            for tensor in read_header(bundle.path / file, BUNDLE_DTYPES).values():
                 places[file, tensor.offset, tensor.length] = (tensor.dtype, tensor.shape)
     return places
 
 
-def _weight(part: StoredPart, tensor: TensorProto, places: dict[Place, tuple[str, tuple[int, ...]]]) -> Iterator[str]:
+def _weight(part: StoredPart, tensor: TensorProto, places: dict[Place, tuple[DType, tuple[int, ...]]]) -> Iterator[str]:
     data = {entry.key: entry.value for entry in tensor.external_data}
-    if tensor.data_type != STORED_TYPES[part.dtype].value or tuple(tensor.dims) != part.shape:
+    if tensor.data_type != DTYPES[part.dtype].onnx or tuple(tensor.dims) != part.shape:
         held = TensorProto.DataType.Name(tensor.data_type)
         yield f"{tensor.name} is {held} {list(tensor.dims)}, the model has {part.dtype} {list(part.shape)}"
         return

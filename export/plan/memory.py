@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import ITEM_SIZES, DType, Profile, cache_bytes
+from ...graphs.contract import Profile, cache_bytes
+from ...graphs.dtypes import DTYPES, DType
 from .decode import Steps
 
-FLOAT32 = ITEM_SIZES["float32"]
+FLOAT32 = DTYPES["float32"].itemsize
 
 
 def steady_cache(config: ModelConfig, compute: DType, steps: Steps, batch: int) -> int:
@@ -32,7 +33,7 @@ def activations(config: ModelConfig, compute: DType, profile: Profile, scores: i
     residual = 2 * rows * config.hidden_size * FLOAT32
     # The mask as it comes, and as float32 where scores are.
     mask = visible * (1 + FLOAT32 * (scores > 0))
-    queries = rows * config.layers * config.heads * config.head_dim * ITEM_SIZES[compute]
+    queries = rows * config.layers * config.heads * config.head_dim * DTYPES[compute].itemsize
     attention = _attention(config, compute, profile) + scores * config.heads * visible * FLOAT32
     return residual + mask + queries + max(attention, _feed_forward(config, compute, rows), _head(config, compute, profile))
 
@@ -45,15 +46,15 @@ def new_rows(config: ModelConfig, compute: DType, profile: Profile) -> int:
 def _attention(config: ModelConfig, compute: DType, profile: Profile) -> int:
     """Queries and what is attended from them; the layer's keys and values, joined to the cache's."""
     rows, slots = profile.batch * profile.queries, profile.batch * (profile.capacity + profile.queries)
-    return 2 * (rows * config.heads + slots * config.kv_heads) * config.head_dim * ITEM_SIZES[compute]
+    return 2 * (rows * config.heads + slots * config.kv_heads) * config.head_dim * DTYPES[compute].itemsize
 
 
 def _feed_forward(config: ModelConfig, compute: DType, rows: int) -> int:
     """Gate, up and their product."""
-    return 3 * rows * config.intermediate_size * ITEM_SIZES[compute]
+    return 3 * rows * config.intermediate_size * DTYPES[compute].itemsize
 
 
 def _head(config: ModelConfig, compute: DType, profile: Profile) -> int:
     """Logits as they are computed, and in float32 with three temporaries (below the highest, their exponentials, products)."""
-    item = ITEM_SIZES[compute]
+    item = DTYPES[compute].itemsize
     return profile.batch * profile.rows * config.vocab_size * (4 * FLOAT32 + (item if item < FLOAT32 else 0))

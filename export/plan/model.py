@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import ITEM_SIZES, DType
+from ...graphs.dtypes import DTYPES, DType, parse_dtype
 from ...graphs.errors import DllmEdgeError
 from ...graphs.families import default_dtype, family_of
-from ...graphs.weight_formats import EMBEDDING, LM_HEAD, WeightFormats, stored_bytes, weight_bytes
+from ...graphs.parameters import EMBEDDING, LM_HEAD, parameter_count, parameter_shapes
+from ...graphs.weight_formats import WeightFormats, stored_bytes, weight_bytes
 from ...runtime.bundle.manifest import MANIFEST, read_manifest
 from ..json_file import read_object
-
-DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,7 @@ class Subject:
         family = family_of(data)
         # transformers 5 writes `dtype`; a config without either means float32.
         stored = str(data.get("dtype") or data.get("torch_dtype") or "float32")
-        return cls(folder, family.config(data), Precision(known_dtype(default_dtype(family, stored))))
-
-
-def known_dtype(name: str) -> DType:
-    for dtype in DTYPES:
-        if dtype == name:
-            return dtype
-    raise DllmEdgeError(f"unknown dtype {name!r}: choose one of {', '.join(DTYPES)} with --dtype")
+        return cls(folder, family.config(data), Precision(parse_dtype(default_dtype(family, stored))))
 
 
 def stored_weights(config: ModelConfig, precision: Precision) -> int:
@@ -83,15 +74,13 @@ def folded_weights(config: ModelConfig, precision: Precision) -> int:
     plain = {name: shape for name, shape in formats.shapes(config).items() if not formats.of(name, shape).quantised}
     if LM_HEAD in formats.shapes(config):
         plain.pop(EMBEDDING, None)
-    return sum(prod(shape) for shape in plain.values()) * ITEM_SIZES["float32"]
+    return DTYPES["float32"].nbytes(parameter_count(plain))
 
 
 def parameters(config: ModelConfig) -> int:
     """Of the layers, which every row passes through."""
-    matrices = (
-        2 * config.vocab_size * config.hidden_size if not config.tie_embeddings else config.vocab_size * config.hidden_size
-    )
-    return weight_bytes(config, "float32") // ITEM_SIZES["float32"] - matrices
+    shapes = parameter_shapes(config)
+    return parameter_count({name: shape for name, shape in shapes.items() if name not in (EMBEDDING, LM_HEAD)})
 
 
 def embedding_bytes(config: ModelConfig, precision: Precision) -> int:

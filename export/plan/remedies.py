@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from ...graphs.errors import DllmEdgeError
-from ...graphs.weight_formats import BITS, GROUPS, WeightFormat, WeightFormats
+from ...graphs.weight_formats import FORMAT_NAMES, GROUPS, WeightFormat, WeightFormats
 from .decode import Decode
 from .devices import GB
 from .estimate import Estimate, estimate
@@ -129,7 +129,7 @@ def _formats(situation: Situation) -> Iterator[tuple[str, Situation]]:
 def _narrowed(formats: WeightFormats, limits: tuple[str, ...], target: Target) -> list[str]:
     """The names of the formats within the limits; for JetPack 6 no int8 but in the embedding, which has no DequantizeLinear."""
     present = [each.name for each in (formats.linear, formats.head, formats.embedding)]
-    names = [min(pair, key=lambda name: BITS.get(name, 16)) for pair in zip(present, limits, strict=True)]
+    names = [max(pair, key=FORMAT_NAMES.index) for pair in zip(present, limits, strict=True)]
     matrices = ["int4" if name == "int8" and target.jetpack_6 else name for name in names[:2]]
     return [*matrices, names[2]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ...graphs.contract import DType
+from ...graphs.dtypes import DType
 from ...graphs.errors import DllmEdgeError
 from .devices import GB, LARGEST_FIGURE, Device, Kind
 

@@ -22,14 +22,14 @@ from ...runtime.engines.tensorrt.fingerprint import (
     write_fingerprint,
 )
 from ...runtime.engines.tensorrt.library import Library
-from ..staging import Kind, staged
+from ..staging import Content, staged
 from .compilation import Compilation, compile_graph
 from .network import attention_is_decomposed
 from .options import BuildOptions, flavours_to_build
 from .progress import Progress
 from .timing_cache import TIMING_CACHE, begin_timings, timings_beside
 
-ENGINE = Kind("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
+ENGINE = Content("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
 # Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
 Proof = Callable[[EngineFolder], None]
 
@@ -70,7 +70,7 @@ def build_engine(
     shapes = workload.shapes(bundle.config, fingerprint.compute)
     replaced = read_fingerprint(place) is not None
     timings = timings_beside(place)
-    with staged(place, overwrite=True, kind=ENGINE) as folder:
+    with staged(place, overwrite=True, content=ENGINE) as folder:
         begin_timings(timings, place)
         for name, graph in graphs.items():
             tell = partial(progress or _tell_nobody, name)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ...graphs import contract
-from ...graphs.contract import DType, TensorSpec
+from ...graphs.contract import TensorSpec
+from ...graphs.dtypes import DTYPES, DType
 from ...graphs.errors import DllmEdgeError
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
 from ...runtime.engines.tensorrt.library import Library
-
-# What TensorRT calls the contract's types.
-TYPES: dict[DType, str] = {"int64": "INT64", "bool": "BOOL", "float32": "FLOAT", "float16": "HALF", "bfloat16": "BF16"}
 
 
 def parse_graph(library: Library, network: Any, bundle: Bundle, name: str, graph: GraphFile) -> None:
@@ -50,9 +48,9 @@ def _differences(kind: str, specs: list[TensorSpec], tensors: list[Any]) -> Iter
         return
     for spec, tensor in zip(specs, tensors, strict=True):
         axes = tuple(axis if isinstance(axis, int) else -1 for axis in spec.axes)
-        if tensor.dtype.name != TYPES[spec.dtype] or tuple(tensor.shape) != axes:
+        if tensor.dtype.name != DTYPES[spec.dtype].tensorrt or tuple(tensor.shape) != axes:
             held = f"{tensor.dtype.name} {list(tensor.shape)}"
-            yield f"whose {kind} {spec.name} is {held} and should be {TYPES[spec.dtype]} {list(axes)}"
+            yield f"whose {kind} {spec.name} is {held} and should be {DTYPES[spec.dtype].tensorrt} {list(axes)}"
 
 
 def _refused(library: Library, parser: Any, file: Path, graph: GraphFile) -> DllmEdgeError:

@@ -1,10 +1,8 @@
-"""Weights as integers: symmetric, rounded to nearest, one scale for each group of a row's inputs."""
+"""Weights as integers: symmetric, one scale for each group of a row's inputs. How they are chosen is a quantiser's."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -23,15 +21,47 @@ class Quantised(NamedTuple):
     scales: Tensor
 
 
-def quantise(weights: Tensor, weight_format: WeightFormat, dtype: torch.dtype) -> Quantised:
-    """Quantise `weights` `[N, K]` with scales of type `dtype`; integers are rounded, to even at ties, against these.
+class Quantiser(Protocol):
+    """A way to choose the integers and scales of a matrix.
 
-    A group's scale never rounds to zero: it is at least the smallest number of `dtype`, and 1 for a group of zeros.
+    `by_groups` says that each group is quantised by itself, whatever stands beside it: then `quantise` gets some rows and
+    some groups of a matrix at a time, and a matrix of any size passes through small buffers. Where it is false, `quantise`
+    gets each matrix whole, once, in float32.
+    """
+
+    @property
+    def by_groups(self) -> bool: ...
+
+    def quantise(self, name: str, weights: Tensor, weight_format: WeightFormat, scale_dtype: torch.dtype) -> Quantised:
+        """Quantise `weights` `[N, K]` float32, finite and within the range of `scale_dtype`, which scales must have.
+
+        `name` is the canonical one (`graphs.parameters`) of the matrix `[outputs, inputs]` that they are, or are a part of.
+        Integers lie within `LARGEST`. The quantiser must leave `weights` as they are.
+        """
+        ...
+
+
+class RoundToNearest:
+    """The `Quantiser` that looks at nothing but the weights."""
+
+    by_groups = True
+
+    def quantise(self, name: str, weights: Tensor, weight_format: WeightFormat, scale_dtype: torch.dtype) -> Quantised:
+        return round_to_nearest(weights, weight_format, scale_dtype)
+
+
+ROUND_TO_NEAREST = RoundToNearest()
+
+
+def round_to_nearest(weights: Tensor, weight_format: WeightFormat, scale_dtype: torch.dtype) -> Quantised:
+    """Quantise `weights` `[N, K]` with scales of `scale_dtype`; integers are rounded, to even at ties, against these.
+
+    A group's scale never rounds to zero: it is at least the smallest number of `scale_dtype`, and 1 for a group of zeros.
     """
     groups = weights.to(torch.float32).unflatten(1, (-1, weight_format.group))
     largest = groups.abs().amax(-1)
-    scales = (largest / LARGEST[weight_format.name]).to(dtype)
-    scales = torch.where(scales > 0, scales, torch.where(largest > 0, _smallest(dtype), 1.0).to(dtype))
+    scales = (largest / LARGEST[weight_format.name]).to(scale_dtype)
+    scales = torch.where(scales > 0, scales, torch.where(largest > 0, _smallest(scale_dtype), 1.0).to(scale_dtype))
     integers = (groups / scales.to(torch.float32).unsqueeze(-1)).round_()
     return Quantised(
         integers.clamp_(-LARGEST[weight_format.name], LARGEST[weight_format.name]).to(torch.int8).flatten(1), scales
@@ -39,50 +69,12 @@ def quantise(weights: Tensor, weight_format: WeightFormat, dtype: torch.dtype) -
 
 
 def dequantise(quantised: Quantised) -> Tensor:
-    """The weights `[N, K]` in float32."""
+    """Return the weights `[N, K]` in float32."""
     count = quantised.scales.shape[1]
     groups = quantised.integers.to(torch.float32).unflatten(1, (count, -1))
     weights: Tensor = groups * quantised.scales.to(torch.float32).unsqueeze(-1)
     return weights.flatten(1)
 
 
-def pack(integers: Tensor) -> Tensor:
-    """Integers of 4 bits as bytes, two in each, the earlier one in the lower half: ONNX's order."""
-    pairs = integers.flatten().view(torch.uint8).unflatten(0, (-1, 2)) & 15
-    packed: Tensor = pairs[:, 0] | pairs[:, 1] << 4
-    return packed
-
-
-def unpack(packed: Tensor) -> Tensor:
-    """The int8 values of bytes that `pack` made, as one row."""
-    pairs = torch.stack((packed << 4, packed), -1).view(torch.int8) >> 4
-    return pairs.flatten()
-
-
 def _smallest(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).smallest_normal * (torch.finfo(dtype).eps if dtype == torch.float16 else 1.0)
-
-
-@dataclass
-class QuantisationError:
-    """What quantisation changed in one tensor, added up over its parts.
-
-    `largest` is the largest change of a weight as a share of its group's scale: a half where all is right, or little more
-    where a scale was rounded down.
-    """
-
-    squared_change: float = 0.0
-    squared_norm: float = 0.0
-    largest: float = 0.0
-
-    def add(self, weights: Tensor, quantised: Quantised) -> None:
-        change = dequantise(quantised) - weights
-        self.squared_change += float(change.square().sum())
-        self.squared_norm += float(weights.square().sum())
-        shares = change.unflatten(1, (quantised.scales.shape[1], -1)).abs().amax(-1) / quantised.scales.to(torch.float32)
-        self.largest = max(self.largest, float(shares.max()))
-
-    @property
-    def relative(self) -> float:
-        """Frobenius norm of the change over that of the weights; 0 for a tensor of zeros."""
-        return math.sqrt(self.squared_change / self.squared_norm) if self.squared_norm else 0.0

@@ -9,20 +9,20 @@ from typing import Any
 
 from ...graphs.weight_formats import WeightFormats
 from ..json_file import read_object
-from .quantiser import QuantisationError
+from .quantisation_error import QuantisationError
 
 WEIGHT_REPORT = "reports/weights.json"
 
 
 def weight_report(errors: Mapping[str, QuantisationError], formats: WeightFormats) -> dict[str, Any]:
-    """Relative errors (Frobenius norms) by tensor and by layer, the worst of each, and the largest change by scale.
+    """Return relative errors (Frobenius norms) by tensor and by layer, the worst of each, and the largest change by scale.
 
     `largest_change` is a share of the scale of the weight's group. The embedding and the LM head are layers of their own.
     """
     layers: dict[str, list[QuantisationError]] = {}
     for name, error in errors.items():
         layers.setdefault(_layer(name), []).append(error)
-    by_layer = {layer: _together(found) for layer, found in layers.items()}
+    by_layer = {layer: _together(own) for layer, own in layers.items()}
     by_tensor = {name: {"relative_error": error.relative, "largest_change": error.largest} for name, error in errors.items()}
     worst = max(errors, key=lambda name: errors[name].relative)
     return {
@@ -36,7 +36,7 @@ def weight_report(errors: Mapping[str, QuantisationError], formats: WeightFormat
 
 
 def read_weight_report(bundle: Path) -> dict[str, Any] | None:
-    """The report of a bundle, or None where it has none: its weights are plain."""
+    """Return the report of a bundle, or None where it has none: its weights are plain."""
     file = bundle / WEIGHT_REPORT
     return read_object(file) if file.is_file() else None
 

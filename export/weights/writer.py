@@ -11,40 +11,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ...graphs.contract import DType
+from ...graphs.dtypes import DTYPES, DType
 from ...graphs.errors import DllmEdgeError
-from ...graphs.weight_formats import ALL_PLAIN, EMBEDDING, StoredPart, WeightFormats, weight_bytes
+from ...graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
 from ...runtime.bundle.bundle import sha256_of
 from ...runtime.bundle.manifest import FileRecord
 from ..checkpoint.checkpoint import Checkpoint
-from ..onnx.step_graph import WeightPlace
-from .encode import embedding_bytes, plain_bytes, quantised_bytes, source_name
-from .quantiser import QuantisationError
+from .encode import plain_bytes
+from .encode_quantised import Matrix, quantised_bytes
+from .location import WeightLocation
+from .quantisation_error import QuantisationError
+from .quantiser import ROUND_TO_NEAREST, Quantiser
 
 FOLDER = "weights"
 LARGEST_FILE = 4_000_000_000
 ALIGNMENT = 64
-# Safetensors has no integers of 4 bits: they are bytes there, of two each.
-SAFETENSORS_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int4": "U8", "int32": "I32"}
 Progress = Callable[[float], None]
 Parts = tuple[StoredPart, ...]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where each stored tensor lies, the hash and size of each file, both relative to the bundle, and what was lost.
+    """Where each stored tensor lies, the hash and size of each file, and what quantisation changed.
 
     `errors` has the quantised weights by their canonical names.
     """
 
-    places: dict[str, WeightPlace]
+    locations: dict[str, WeightLocation]
     files: dict[str, FileRecord]
     errors: dict[str, QuantisationError] = field(default_factory=dict)
 
 
 @dataclass
 class _Count:
-    """Bytes done so far, told as a fraction."""
+    """Bytes done so far, of which `progress` hears the share."""
 
     total: int
     progress: Progress
@@ -58,63 +58,62 @@ class _Count:
 def write_weights(
     checkpoint: Checkpoint,
     bundle: Path,
-    dtype: DType,
+    stored_dtype: DType,
     progress: Progress,
     formats: WeightFormats = ALL_PLAIN,
     largest_file: int = LARGEST_FILE,
+    quantiser: Quantiser = ROUND_TO_NEAREST,
 ) -> Weights:
-    """Write the checkpoint's tensors as `dtype` or as `formats` has them to `bundle`/weights/*.safetensors.
+    """Write the checkpoint's tensors as `stored_dtype` or as `formats` has them to `bundle`/weights/*.safetensors.
 
-    Bytes pass through small buffers; only a tensor with a merged adapter, and the scales of one tensor, are in memory
-    whole. Tensors start at multiples of 64 bytes. Raises `DllmEdgeError` for values that cannot be stored so, OSError
-    where writing fails.
+    Bytes pass through small buffers; only a tensor with a merged adapter, the scales of one tensor, and a matrix whose
+    quantiser does not work by groups are in memory whole. Tensors start at multiples of 64 bytes. Raises `DllmEdgeError` for
+    values that cannot be stored so, OSError where writing fails.
     """
     shapes = formats.shapes(checkpoint.config)
-    groups = _groups({name: formats.parts(name, shape, dtype) for name, shape in shapes.items()}, largest_file)
-    count = _Count(weight_bytes(checkpoint.config, dtype, formats), progress)
-    quantised = [name for name, shape in shapes.items() if formats.of(name, shape).quantised]
-    weights = Weights({}, {}, {name: QuantisationError() for name in quantised})
+    groups = _groups({name: formats.parts(name, shape, stored_dtype) for name, shape in shapes.items()}, largest_file)
+    count = _Count(weight_bytes(checkpoint.config, stored_dtype, formats), progress)
+    matrices = {
+        name: Matrix(checkpoint, name, weight_format, stored_dtype, quantiser, QuantisationError())
+        for name, shape in shapes.items()
+        if (weight_format := formats.of(name, shape)).quantised
+    }
+    weights = Weights({}, {}, {name: matrix.error for name, matrix in matrices.items()})
     (bundle / FOLDER).mkdir()
     for index, group in enumerate(groups):
         file = f"{FOLDER}/model-{index + 1:05d}-of-{len(groups):05d}.safetensors"
         names = _in_order(group)
-        header, places = _layout([part for name in names for part in group[name]], file)
-        weights.places.update(places)
-        streams = (_stream(checkpoint, name, dtype, formats, weights.errors) for name in names)
+        header, locations = _layout([part for name in names for part in group[name]], file)
+        weights.locations.update(locations)
+        tensors = (
+            quantised_bytes(matrices[name])
+            if name in matrices
+            else plain_bytes(checkpoint, checkpoint.source(name), stored_dtype)
+            for name in names
+        )
         with (bundle / file).open("xb", buffering=0) as stream:
-            weights.files[file] = _write_file(stream, header, streams, count)
+            weights.files[file] = _write_file(stream, header, tensors, count)
     return weights
 
 
-def _stream(
-    checkpoint: Checkpoint, name: str, dtype: DType, formats: WeightFormats, errors: Mapping[str, QuantisationError]
-) -> Iterator[memoryview]:
-    """The bytes of the parts of one weight, in chunks."""
-    source = source_name(checkpoint, name)
-    if name not in errors:
-        return plain_bytes(checkpoint, source, dtype)
-    quantised = embedding_bytes if name == EMBEDDING else quantised_bytes
-    return quantised(checkpoint, source, dtype, formats.of(name, checkpoint.stored(source).shape), errors[name])
-
-
-def link_weights(checkpoint: Checkpoint, bundle: Path, dtype: DType, progress: Progress) -> Weights:
+def link_weights(checkpoint: Checkpoint, bundle: Path, stored_dtype: DType, progress: Progress) -> Weights:
     """Hard-link the checkpoint's files into `bundle`/weights and point into them; nothing is written but directory entries.
 
     Raises `DllmEdgeError` where the stored bytes are not what the graphs need, or the file system cannot link.
     """
-    places, sources = {}, {}
+    locations, sources = {}, {}
     for name in checkpoint.names():
         stored = checkpoint.stored(name)
         if checkpoint.merged(name):
             raise DllmEdgeError("--link and --lora do not go together: the adapter changes the weights, leave out --link")
-        if stored.dtype != dtype:
+        if stored.dtype != stored_dtype:
             raise DllmEdgeError(
                 f"{stored.file}: {checkpoint.family.tensor_name(name)} is stored as {stored.dtype}, which --link cannot turn "
-                f"into {dtype}: leave out --link, or use --dtype {stored.dtype}"
+                f"into {stored_dtype}: leave out --link, or use --dtype {stored.dtype}"
             )
         file = f"{FOLDER}/{stored.file.name}"
         sources[file] = stored.file.resolve()
-        places[name] = WeightPlace(file, stored.offset, stored.length, dtype, stored.shape)
+        locations[name] = WeightLocation(file, stored.offset, stored.length, stored_dtype, stored.shape)
     count = _Count(sum(source.stat().st_size for source in sources.values()), progress)
     files = {}
     (bundle / FOLDER).mkdir()
@@ -122,7 +121,7 @@ def link_weights(checkpoint: Checkpoint, bundle: Path, dtype: DType, progress: P
         _link(source, bundle / file)
         files[file] = FileRecord(sha256_of(source), source.stat().st_size)
         count.add(files[file].size)
-    return Weights(places, files)
+    return Weights(locations, files)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -138,7 +137,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _groups(parts: Mapping[str, Parts], largest_file: int) -> list[dict[str, Parts]]:
-    """The weights of each file."""
+    """Return the weights of each file."""
     groups: list[dict[str, Parts]] = []
     filled = largest_file
     for name, own in parts.items():
@@ -152,27 +151,27 @@ def _groups(parts: Mapping[str, Parts], largest_file: int) -> list[dict[str, Par
 
 
 def _in_order(group: Mapping[str, Parts]) -> list[str]:
-    """The weights of one file: those of odd lengths come last, since safetensors allows no gaps between tensors."""
+    """Return the weights of one file: those of odd lengths come last, since safetensors allows no gaps between tensors."""
     return sorted(group, key=lambda name: any(part.length % ALIGNMENT for part in group[name]))
 
 
-def _layout(parts: list[StoredPart], file: str) -> tuple[bytes, dict[str, WeightPlace]]:
-    """The header of a file of these tensors in this order, and their places."""
+def _layout(parts: list[StoredPart], file: str) -> tuple[bytes, dict[str, WeightLocation]]:
+    """Return the header of a file of these tensors in this order, and where each will lie."""
     begins: dict[str, int] = {}
     entries: dict[str, Any] = {}
     offset = 0
     for part in parts:
         begins[part.name], end = offset, offset + part.length
         shape = [part.length] if part.dtype == "int4" else list(part.shape)
-        entries[part.name] = {"dtype": SAFETENSORS_TYPES[part.dtype], "shape": shape, "data_offsets": [offset, end]}
+        entries[part.name] = {"dtype": DTYPES[part.dtype].safetensors, "shape": shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps({"__metadata__": {"format": "pt"}} | entries, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % ALIGNMENT)
     header = len(text).to_bytes(8, "little") + text
-    places = {
-        part.name: WeightPlace(file, len(header) + begins[part.name], part.length, part.dtype, part.shape) for part in parts
+    locations = {
+        part.name: WeightLocation(file, len(header) + begins[part.name], part.length, part.dtype, part.shape) for part in parts
     }
-    return header, places
+    return header, locations
 
 
 def _write_file(stream: BinaryIO, header: bytes, tensors: Iterator[Iterator[memoryview]], count: _Count) -> FileRecord:

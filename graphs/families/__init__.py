@@ -7,17 +7,17 @@ from typing import Any
 
 from ..errors import DllmEdgeError
 from . import dream, llada, llama, qwen2, qwen3
-from .family import Family, canonical_shapes
+from .family import Family
 
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (llada.FAMILY, dream.FAMILY, qwen2.FAMILY, qwen3.FAMILY, llama.FAMILY)
 }
 
-__all__ = ["FAMILIES", "Family", "canonical_shapes", "default_dtype", "family_of", "float16_warning"]
+__all__ = ["FAMILIES", "Family", "default_dtype", "family_of", "float16_warning"]
 
 
 def family_of(config_json: Mapping[str, Any]) -> Family:
-    """The family of a parsed `config.json`, by its `model_type`; raises `DllmEdgeError` for one that is not supported."""
+    """Return the family of a parsed `config.json`, by its `model_type`; raises `DllmEdgeError` for one not supported."""
     model_type, architectures = config_json.get("model_type"), config_json.get("architectures") or []
     # LLaDA-MoE, too, calls itself "llada".
     if any("moe" in str(name).lower() for name in architectures):
@@ -30,12 +30,12 @@ def family_of(config_json: Mapping[str, Any]) -> Family:
 
 
 def default_dtype(family: Family, checkpoint_dtype: str) -> str:
-    """The dtype to store weights in where none is asked for: the checkpoint's, except float16 where it is not safe."""
+    """Return the dtype to store weights in where none is asked for: the checkpoint's, except float16 where it is not safe."""
     return "bfloat16" if checkpoint_dtype == "float16" and not family.float16_safe else checkpoint_dtype
 
 
 def float16_warning(family: Family, dtype: str) -> str | None:
-    """A line to show where `dtype` was asked for and may overflow, else None."""
+    """Return a line to show where `dtype` was asked for and may overflow, else None."""
     if dtype != "float16" or family.float16_safe:
         return None
     return f"{family.name} models come from Qwen2.5, whose activations can leave float16's range: bfloat16 is the safe choice"

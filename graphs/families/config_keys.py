@@ -20,14 +20,14 @@ class ConfigKeys:
     def unsupported(self, key: str, supported: str) -> DllmEdgeError:
         return DllmEdgeError(f"config.json: {key} is {json.dumps(self.data.get(key))}; supported: {supported}")
 
-    def value(self, key: str, kinds: tuple[type, ...], kind: str, default: Any = None) -> Any:
+    def value(self, key: str, types: tuple[type, ...], expected: str, default: Any = None) -> Any:
         value = self.data.get(key)
         if value is None:
             value = default
         if value is None:
-            raise DllmEdgeError(f"config.json: {key} is missing; it must be {kind}")
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise DllmEdgeError(f"config.json: {key} is {json.dumps(value)}; it must be {kind}")
+            raise DllmEdgeError(f"config.json: {key} is missing; it must be {expected}")
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise DllmEdgeError(f"config.json: {key} is {json.dumps(value)}; it must be {expected}")
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -43,16 +43,16 @@ class ConfigKeys:
         return bool(self.value(key, (bool,), "true or false", False))
 
     def token(self, key: str) -> int | None:
-        """A token id, or None where the key is absent, null or negative (some configs write -1 for none)."""
+        """Return a token id, or None where the key is absent, null or negative (some configs write -1 for none)."""
         token = self.integer(key, -1)
         return token if token >= 0 else None
 
     def tokens(self, key: str) -> tuple[int, ...]:
-        """Token ids of a key that holds one id or a list of them; empty where it is absent or null."""
-        found = self.data.get(key)
-        ids = found if isinstance(found, list) else [] if found is None else [found]
+        """Return the token ids of a key that holds one id or a list of them; empty where it is absent or null."""
+        value = self.data.get(key)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
         if any(isinstance(token, bool) or not isinstance(token, int) for token in ids):
-            raise DllmEdgeError(f"config.json: {key} is {json.dumps(found)}; it must be a token id or a list of them")
+            raise DllmEdgeError(f"config.json: {key} is {json.dumps(value)}; it must be a token id or a list of them")
         return tuple(token for token in ids if token >= 0)
 
     def only(self, key: str, *supported: Any) -> None:
@@ -62,7 +62,7 @@ class ConfigKeys:
             raise self.unsupported(key, " or ".join(json.dumps(known) for known in supported))
 
     def rope_theta(self) -> float:
-        """The rotary base from `rope_parameters` (transformers 5) or `rope_theta`; refuses scaled and partial rotation."""
+        """Return the rotary base of `rope_parameters` (transformers 5) or `rope_theta`; refuse scaled and partial rotation."""
         theta = self.data.get("rope_theta")
         for key in ("rope_scaling", "rope_parameters"):
             rope = self.value(key, (dict,), "an object", {})
@@ -78,7 +78,7 @@ class ConfigKeys:
         return ConfigKeys({"rope_theta": theta}).positive("rope_theta", 10_000.0)
 
     def mask_token(self, known: int, vocabularies: tuple[int, ...], vocabulary: int) -> int:
-        """`mask_token_id`, or where it is absent the family's `known` one if `vocabulary` is a size that has it."""
+        """Return `mask_token_id`, or where it is absent the family's `known` one if `vocabulary` is a size that has it."""
         token = self.token("mask_token_id")
         if token is None and vocabulary in vocabularies:
             token = known
@@ -91,7 +91,7 @@ class ConfigKeys:
         return token
 
     def stop_tokens(self, known: tuple[int, ...], vocabularies: tuple[int, ...], vocabulary: int) -> tuple[int, ...]:
-        """`eos_token_id`, its own first, and for the family's own vocabularies the `known` ends of text and turn."""
+        """Return `eos_token_id`, its own first, and for the family's own vocabularies the `known` ends of text and turn."""
         tokens = self.tokens("eos_token_id") + (known if vocabulary in vocabularies else ())
         if not tokens:
             raise DllmEdgeError("config.json: eos_token_id is missing: add the id of the end-of-text token")

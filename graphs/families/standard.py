@@ -28,7 +28,7 @@ QWEN_STOPS = (151643, 151645)  # <|endoftext|>, <|im_end|>
 
 
 def standard_config(keys: ConfigKeys, *, head_dim: int | None = None, **fields: Any) -> ModelConfig:
-    """A `ModelConfig` of the shared keys and of `fields`; `head_dim` is the family's where the config has none."""
+    """Return a `ModelConfig` of the shared keys and of `fields`; `head_dim` is the family's where the config has none."""
     refuse_unsupported(keys)
     hidden, heads = keys.integer("hidden_size"), keys.integer("num_attention_heads")
     shared: dict[str, Any] = {
@@ -58,5 +58,5 @@ def refuse_unsupported(keys: ConfigKeys) -> None:
     keys.only("use_sliding_window", False)
     keys.only("use_mrope", False)
     layer_types = keys.data.get("layer_types") or []
-    if any(kind != "full_attention" for kind in layer_types):
+    if any(layer_type != "full_attention" for layer_type in layer_types):
         raise keys.unsupported("layer_types", '"full_attention" in every layer')

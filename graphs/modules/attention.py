@@ -12,26 +12,26 @@ from ..contract import Flavour
 
 
 def rotary_frequencies(head_dim: int, theta: float) -> Tensor:
-    """Angle per position of each pair, `[head_dim / 2]` float32."""
+    """Return the angle per position of each pair, `[head_dim / 2]` float32."""
     return 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim)
 
 
 def rotary_tables(position_ids: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each `[B, 1, Q, head_dim]` float32, for positions `[B, Q]` int64."""
+    """Return cosines and sines, each `[B, 1, Q, head_dim]` float32, for positions `[B, Q]` int64."""
     angles = position_ids.to(torch.float32)[:, None, :, None] * frequencies.to(position_ids.device)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 
 
 def rotate(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary position embedding (half-split layout) of `[B, heads, Q, head_dim]`, computed in float32."""
+    """Turn `[B, heads, Q, head_dim]` by its rotary positions (half-split layout), computed in float32."""
     wide = states.to(torch.float32)
     first, second = wide.chunk(2, dim=-1)
     return (wide * cosines + torch.cat((-second, first), dim=-1) * sines).to(states.dtype)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, flavour: Flavour) -> Tensor:
-    """`[B, H, Q, D]` queries over `[B, Hkv, S, D]` keys and values; `mask` `[B, 1, Q, S]` bool, true = visible.
+    """Attend from `[B, H, Q, D]` queries to `[B, Hkv, S, D]` keys and values; `mask` `[B, 1, Q, S]` bool, true = visible.
 
     Every query must see at least one key. The portable flavour folds a group's heads into query rows, so that
     keys and values are never repeated, and computes its softmax in float32.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class HeadOutputs(NamedTuple):
-    """Types and shapes as `contract.outputs` gives them."""
+    """Dtypes and shapes as `contract.outputs` gives them."""
 
     topk_ids: Tensor
     topk_logits: Tensor
@@ -35,7 +35,7 @@ class SamplerHead(nn.Module):
         self.candidates = candidates
 
     def forward(self, logits: Tensor, target_ids: Tensor) -> HeadOutputs:
-        """`logits` `[B, R, V]` float32; `target_ids` `[B, R, T]` int64."""
+        """Return what a host decides by, from `logits` `[B, R, V]` float32 and `target_ids` `[B, R, T]` int64."""
         highest = logits.amax(-1, keepdim=True)
         below = logits - highest
         weights = torch.exp(below)

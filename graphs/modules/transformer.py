@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ..config import ModelConfig
 from ..contract import Flavour
 from .attention import attend, rotary_frequencies, rotary_tables, rotate
+from .feed_forward import FeedForward, feed_forward_of
+from .linear import Linear
 
 
 class LayerCache(NamedTuple):
@@ -23,7 +25,7 @@ class LayerCache(NamedTuple):
 
 @dataclass
 class HiddenStates:
-    """What the layers leave: `hidden` `[B, Q, hidden_size]`, and a layer's queries `[B, H, Q, D]` and own keys and values."""
+    """What the layers leave: `hidden` `[B, Q, hidden_size]`, and each layer's queries `[B, H, Q, D]`, own keys and values."""
 
     hidden: Tensor
     queries: list[Tensor]
@@ -46,15 +48,11 @@ class RMSNorm(nn.Module):
         return (wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + self.eps) * weight).to(dtype)
 
 
-class Linear(nn.Linear):
-    """A linear layer whose stored weights are cast to the type of what comes in (a bundle's float32-compute twin)."""
-
-    def forward(self, states: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(states.dtype)
-        return F.linear(states, self.weight.to(states.dtype), bias)
-
-
 class Layer(nn.Module):
+    """Attention and a feed-forward part, each added to the residual stream after a norm of its own."""
+
+    feed_forward: FeedForward
+
     def __init__(self, config: ModelConfig, flavour: Flavour) -> None:
         super().__init__()
         self.config, self.flavour = config, flavour
@@ -69,9 +67,7 @@ class Layer(nn.Module):
             self.query_norm = RMSNorm(config.head_dim, config.norm_eps, flavour)
             self.key_norm = RMSNorm(config.head_dim, config.norm_eps, flavour)
         self.feed_forward_norm = RMSNorm(hidden, config.norm_eps, flavour)
-        self.gate = Linear(hidden, config.intermediate_size, bias=config.feed_forward_bias)
-        self.up = Linear(hidden, config.intermediate_size, bias=config.feed_forward_bias)
-        self.down = Linear(config.intermediate_size, hidden, bias=config.feed_forward_bias)
+        feed_forward_of(config).mount(self)
 
     def forward(
         self,
@@ -79,19 +75,19 @@ class Layer(nn.Module):
         rotary: tuple[Tensor, Tensor],
         mask: Tensor,
         past: LayerCache | None,
-        dtype: torch.dtype,
+        compute_dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor, LayerCache]:
-        states = self.attention_norm(residual, dtype)
+        """Return the residual stream `[B, Q, hidden_size]` after the layer, its queries, and its own keys and values."""
+        states = self.attention_norm(residual, compute_dtype)
         query, key, value = self.heads(states, rotary)
         keys, values = (key, value) if past is None else (torch.cat((past.key, key), 2), torch.cat((past.value, value), 2))
         attended = attend(query, keys, values, mask, self.flavour).transpose(1, 2).flatten(2)
         residual = residual + self.output(attended).to(residual.dtype)
-        states = self.feed_forward_norm(residual, dtype)
-        residual = residual + self.down(F.silu(self.gate(states)) * self.up(states)).to(residual.dtype)
+        residual = residual + self.feed_forward(self.feed_forward_norm(residual, compute_dtype)).to(residual.dtype)
         return residual, query, LayerCache(key, value)
 
     def heads(self, states: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries `[B, H, Q, D]`, keys and values `[B, Hkv, Q, D]`; queries and keys after norm and rotary positions."""
+        """Return queries `[B, H, Q, D]`, keys and values `[B, Hkv, Q, D]`; queries and keys after norm and rotary positions."""
         query, key, value = (
             projection(states).unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
@@ -104,12 +100,12 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Embedding, layers, final norm and LM head. The residual stream is float32 in every precision.
 
-    `compute` is the type of everything else between the embedding and the LM head; weights may be stored in another.
+    `compute_dtype` is that of everything else between the embedding and the LM head; weights may be stored in another.
     """
 
-    def __init__(self, config: ModelConfig, flavour: Flavour = "fused", compute: torch.dtype = torch.float32) -> None:
+    def __init__(self, config: ModelConfig, flavour: Flavour = "fused", compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.config, self.compute = config, compute
+        self.config, self.compute_dtype = config, compute_dtype
         # No buffer: those follow `.to(dtype)`, and float16 frequencies turn positions into noise.
         self.frequencies = rotary_frequencies(config.head_dim, config.rope_theta)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -129,14 +125,14 @@ class Transformer(nn.Module):
         residual = self.embedding(input_ids).to(torch.float32)
         states = HiddenStates(residual, [], [])
         for index, layer in enumerate(self.layers):
-            residual, query, cache = layer(residual, rotary, mask, None if past is None else past[index], self.compute)
+            residual, query, cache = layer(residual, rotary, mask, None if past is None else past[index], self.compute_dtype)
             states.queries.append(query)
             states.caches.append(cache)
         states.hidden = residual
         return states
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits `[..., vocab_size]` float32 of residual rows `[..., hidden_size]`."""
-        states = self.norm(hidden, self.compute)
+        """Return the logits `[..., vocab_size]` float32 of residual rows `[..., hidden_size]`."""
+        states = self.norm(hidden, self.compute_dtype)
         weight = self.embedding.weight if self.config.tie_embeddings else self.lm_head.weight
-        return F.linear(states, weight.to(self.compute)).to(torch.float32)
+        return F.linear(states, weight.to(self.compute_dtype)).to(torch.float32)

@@ -6,10 +6,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import CONTRACT_VERSION, DType
+from ...graphs.contract import CONTRACT_VERSION
+from ...graphs.dtypes import FLOATS, DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
 
@@ -77,7 +78,7 @@ class Manifest:
         manifest = cls(**fields)
         if outside := [name for name in manifest.files if not _is_inside(name)]:
             raise ValueError(f"it names {outside[0]!r}, which is not inside the bundle")
-        if {manifest.stored, manifest.compute} - set(get_args(DType)):
+        if {manifest.stored, manifest.compute} - set(FLOATS):
             raise ValueError(f"unknown types {manifest.stored}, {manifest.compute}")
         return manifest
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Profile
+from ...graphs.contract import Profile
+from ...graphs.dtypes import DType
 from ..arrays import BoolArray, FloatArray, IntArray
 from .sizes import Sizes
 

@@ -6,24 +6,17 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Profile, TensorSpec
+from ...graphs.contract import Profile, TensorSpec
+from ...graphs.dtypes import DTYPES, DType
 from ..arrays import Array, FloatArray, IntArray
 from .base import Lanes, StepInputs, StepOutputs
 from .lru_cache import LRUCache
 from .sizes import AnySizes, Sizes
 
-NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
-    "int64": np.dtype(np.int64),
-    "bool": np.dtype(np.bool_),
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
 # Profiles whose buffers are kept for their next step.
 REMEMBERED = 24
 # Inputs, and outputs, that are not caches.
@@ -93,7 +86,7 @@ class HostCaches:
         batch, capacity = self.sizes.cache(batch, capacity, bound, read)
         shape = (2 * config.layers, batch, config.kv_heads, capacity, config.head_dim)
         # Zeros, not empty memory: a hidden slot's weight is zero, but zero times a stray NaN is not.
-        return HostCache(np.zeros(shape, NUMPY_TYPES[self.cache_dtype]))
+        return HostCache(np.zeros(shape, DTYPES[self.cache_dtype].numpy))
 
     def inputs(self, profile: Profile) -> StepInputs:
         return self.workspace(profile).inputs
@@ -123,4 +116,4 @@ class HostCaches:
 
     @staticmethod
     def buffers(specs: list[TensorSpec], profile: Profile) -> list[Array]:
-        return [np.zeros(spec.shape(profile), NUMPY_TYPES[spec.dtype]) for spec in specs]
+        return [np.zeros(spec.shape(profile), DTYPES[spec.dtype].numpy) for spec in specs]

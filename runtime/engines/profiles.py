@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import DType, Profile
+from ...graphs.contract import Profile
+from ...graphs.dtypes import DType
 
 Shapes = dict[str, tuple[int, ...]]
 """A graph's inputs by name, and the shape of each."""
@@ -24,18 +25,18 @@ class Workload:
     saliency: tuple[int, ...] = ()
     select: tuple[tuple[int, int], ...] = ()
 
-    def shapes(self, config: ModelConfig, cache: DType) -> dict[str, list[Shapes]]:
-        """By graph (`step`, `saliency`, `select`) the input shapes of each of its profiles, in order; no graph without one."""
-        found = {
-            "step": [{spec.name: spec.shape(profile) for spec in contract.inputs(config, cache)} for profile in self.profiles],
-            "saliency": [_sized(contract.saliency_inputs(config, cache), {"C": capacity}) for capacity in self.saliency],
-            "select": [
-                _sized(contract.select_inputs(config, cache), contract.select_sizes(config, *capacities))
-                for capacities in self.select
-            ],
+    def sizes(self) -> dict[str, list[tuple[int, ...]]]:
+        """Return by graph the sizes of each of its profiles, in order, as `contract.Graph` has them."""
+        return {
+            "step": [tuple(profile.sizes().values()) for profile in self.profiles],
+            "saliency": [(capacity,) for capacity in self.saliency],
+            "select": list(self.select),
         }
-        return {graph: profiles for graph, profiles in found.items() if profiles}
 
-
-def _sized(specs: list[contract.TensorSpec], sizes: dict[str, int]) -> Shapes:
-    return {spec.name: spec.sized(sizes) for spec in specs}
+    def shapes(self, config: ModelConfig, cache_dtype: DType) -> dict[str, list[Shapes]]:
+        """Return by graph the input shapes of each of its profiles, in order; no graph without one."""
+        return {
+            graph: [contract.input_shapes(graph, config, cache_dtype, size) for size in sizes]
+            for graph, sizes in self.sizes().items()
+            if sizes
+        }

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from ...graphs.families import canonical_shapes, family_of
+from ...graphs.families import family_of
+from ...graphs.parameters import parameter_shapes
 
 BLOCK = 1 << 22
 # Token ids of LLaDA 8B, counted from the end of its vocabulary of 126,464, so that other sizes have them, too.
@@ -55,7 +56,7 @@ def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0)
     family = family_of(data)
     config = family.config(data)
     _write_tokenizer(folder, config.vocab_size)
-    names = {family.tensor_name(name): size for name, size in canonical_shapes(config).items()}
+    names = {family.tensor_name(name): size for name, size in parameter_shapes(config).items()}
     total = sum(map(prod, names.values())) * 2
     weight_map: dict[str, str] = {}
     noise = _Noise(seed)

@@ -48,7 +48,7 @@ def export(checkpoint: Path, bundle: Path, **options: Any) -> Bundle:
 
 
 def refusal(checkpoint: Path, bundle: Path, **options: Any) -> str:
-    """The one line that an export is refused with; nothing may be left beside the bundle's place."""
+    """The one line that an export is refused with; nothing may be left beside the bundle's path."""
     before = sorted(bundle.parent.iterdir()) if bundle.parent.is_dir() else []
     with pytest.raises(DllmEdgeError) as caught:
         export(checkpoint, bundle, **options)
@@ -151,7 +151,7 @@ def test_an_adapter_cannot_be_linked(checkpoint: Path, tmp_path: Path) -> None:
     assert "leave out --link" in refusal(checkpoint, tmp_path / "bundle", link=True, lora=tmp_path / "adapter")
 
 
-def test_places_that_are_taken(checkpoint: Path, tmp_path: Path) -> None:
+def test_paths_that_are_taken(checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "bundle")
     assert "already holds a bundle: remove it" in refusal(checkpoint, tmp_path / "bundle")
     (tmp_path / "other").mkdir()
@@ -189,15 +189,15 @@ def test_a_bundle_moved_aside_by_a_killed_overwrite_comes_back(checkpoint: Path,
     Bundle.open(tmp_path / "bundle")
 
 
-def test_places_that_cannot_be_written(checkpoint: Path, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written(checkpoint: Path, tmp_path: Path) -> None:
     assert "there is no such folder: make it" in refusal(checkpoint, tmp_path / "missing" / "bundle")
     assert "there is no such folder" in refusal(checkpoint, checkpoint / "config.json" / "bundle")
     if os.geteuid():
-        place = tmp_path / "read-only"
-        place.mkdir(mode=0o555)
+        folder = tmp_path / "read-only"
+        folder.mkdir(mode=0o555)
     else:
-        place = Path("/proc/self")  # not even root can make files there
-    assert "choose a place that can be written" in refusal(checkpoint, place / "bundle")
+        folder = Path("/proc/self")  # not even root can make files there
+    assert "choose a path that can be written" in refusal(checkpoint, folder / "bundle")
 
 
 def test_a_disk_that_would_be_full(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def test_a_killed_export_leaves_nothing_that_opens_and_can_be_run_again(checkpoi
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "weights written\n"
-        assert "another export to this place is running" in refusal(checkpoint, bundle)
+        assert "another export to this path is running" in refusal(checkpoint, bundle)
         process.send_signal(signal.SIGKILL)
     left = [path for path in tmp_path.iterdir() if ".partial-" in path.name]
     assert len(left) == 1
@@ -249,7 +249,7 @@ def test_a_killed_export_leaves_nothing_that_opens_and_can_be_run_again(checkpoi
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "checkpoint"]
 
 
-def test_a_lock_is_of_one_place_and_goes_with_its_holder(tmp_path: Path) -> None:
+def test_a_lock_is_of_one_path_and_goes_with_its_holder(tmp_path: Path) -> None:
     with staged(tmp_path / "one") as first, staged(tmp_path / "one more") as second:
         assert first != second
         with pytest.raises(DllmEdgeError, match="another export"), staged(tmp_path / "one"):

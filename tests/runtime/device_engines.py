@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from dllm_edge.graphs import contract
-from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.dtypes import DType
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.device.base import Launch
 from dllm_edge.runtime.engines.device.engine import DeviceEngine

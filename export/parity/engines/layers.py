@@ -9,9 +9,10 @@ import numpy as np
 
 from ....graphs import contract
 from ....graphs.contract import Profile
+from ....graphs.dtypes import DTYPES
 from ....runtime.arrays import Array
 from ....runtime.bundle.bundle import Bundle
-from ....runtime.engines.host import HEAD, NUMPY_TYPES
+from ....runtime.engines.host import HEAD
 from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ..differences import TOLERANCES, first_bad, scale_of
 from ..examples import SEED, example
@@ -40,7 +41,7 @@ def feed(bundle: Bundle, subject: Subject, profile: Profile) -> dict[str, Array]
     """Random inputs, the caches rounded as the engine holds them, so that their rounding does not count."""
     specs = contract.inputs(bundle.config, "float32")
     arrays = example(specs, profile, bundle.config.vocab_size, np.random.default_rng(SEED))
-    kind = NUMPY_TYPES[subject.compute]
+    kind = DTYPES[subject.compute].numpy
     caches = [array.astype(kind).astype(np.float32) for array in arrays[HEAD:]]
     return {spec.name: array for spec, array in zip(specs, arrays[:HEAD] + caches, strict=True)}
 

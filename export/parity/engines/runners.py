@@ -11,17 +11,18 @@ import numpy as np
 import onnxruntime
 
 from ....graphs import contract
-from ....graphs.contract import DType, Profile, TensorSpec
+from ....graphs.contract import Profile, TensorSpec
+from ....graphs.dtypes import DTYPES, DType
 from ....graphs.errors import DllmEdgeError
 from ....runtime.arrays import Array
 from ....runtime.bundle.bundle import Bundle
-from ....runtime.engines.host import NUMPY_TYPES
 from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor, Specs
 from ....runtime.engines.tensorrt.library import Library
 
 INSTALL = "install it with pip install 'polygraphy>=0.53.6'"
 CUDA_RUNTIME = "install it with pip install nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-runtime), or set LD_LIBRARY_PATH"
-OUTSIDE = {"int64": "tensor(int64)", "bool": "tensor(bool)", "float32": "tensor(float)"}
+# The dtypes that Polygraphy's numpy has; all others are float32 outside.
+OUTSIDE: tuple[DType, ...] = ("int64", "bool", "float32")
 
 
 @contextmanager
@@ -59,7 +60,7 @@ class ContractSession:
     def run(self, _wanted: None, feed: Mapping[str, Array]) -> list[Array]:
         given = inside(feed, self.specs[0])
         sizes = profile_of(given).sizes()
-        found = {spec.name: np.zeros(spec.sized(sizes), NUMPY_TYPES[spec.dtype]) for spec in self.specs[1]}
+        found = {spec.name: np.zeros(spec.sized(sizes), DTYPES[spec.dtype].numpy) for spec in self.specs[1]}
         shapes = {name: array.shape for name, array in given.items()}
         addresses = {name: array.ctypes.data for name, array in [*given.items(), *found.items()]}
         self.executor.prepare("step", shapes, addresses)()
@@ -115,7 +116,7 @@ def raw_runner(runner: Any, specs: Specs) -> Any:
 
 def inside(feed: Mapping[str, Array], specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Inputs in the step's own types."""
-    return {spec.name: np.ascontiguousarray(feed[spec.name], NUMPY_TYPES[spec.dtype]) for spec in specs}
+    return {spec.name: np.ascontiguousarray(feed[spec.name], DTYPES[spec.dtype].numpy) for spec in specs}
 
 
 def outside(array: Array) -> Array:
@@ -131,7 +132,7 @@ def profile_of(inputs: Mapping[str, Array]) -> Profile:
 
 
 def _array(buffer: Array, spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
-    shape, kind = spec.sized(sizes), NUMPY_TYPES[spec.dtype]
+    shape, kind = spec.sized(sizes), DTYPES[spec.dtype].numpy
     return buffer.reshape(-1).view(np.uint8)[: int(np.prod(shape)) * kind.itemsize].view(kind).reshape(shape)
 
 
@@ -141,4 +142,4 @@ def _outer_type(spec: TensorSpec) -> DType:
 
 def _outside(spec: TensorSpec) -> SimpleNamespace:
     shape = [axis if isinstance(axis, int) else None for axis in spec.axes]
-    return SimpleNamespace(name=spec.name, type=OUTSIDE[_outer_type(spec)], shape=shape)
+    return SimpleNamespace(name=spec.name, type=DTYPES[_outer_type(spec)].onnxruntime, shape=shape)

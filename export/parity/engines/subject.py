@@ -8,7 +8,8 @@ from typing import Any, Protocol, cast
 import onnxruntime
 
 from ....graphs import contract
-from ....graphs.contract import DType, Profile
+from ....graphs.contract import Profile
+from ....graphs.dtypes import DType
 from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.base import Engine

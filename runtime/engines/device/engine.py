@@ -15,7 +15,8 @@ import numpy as np
 
 from ....graphs import contract
 from ....graphs.config import ModelConfig
-from ....graphs.contract import DType, Profile
+from ....graphs.contract import Profile
+from ....graphs.dtypes import DType
 from ...arrays import FloatArray, IntArray
 from ..base import Lanes, StepInputs, StepOutputs
 from ..host import HEAD, REMEMBERED

@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import accumulate
 
 from ....graphs.config import ModelConfig
-from ....graphs.contract import ITEM_SIZES, DType, TensorSpec, cache_bytes
+from ....graphs.contract import TensorSpec, cache_bytes
+from ....graphs.dtypes import DTYPES, DType
 from ....graphs.errors import DllmEdgeError
 from ...arrays import Array, ByteArray
 from ..base import Lanes
-from ..host import NUMPY_TYPES
 from ..sizes import ALIGNMENT
 from .base import Block, Device, Memory
 
@@ -34,7 +34,7 @@ class DeviceCache:
     @cached_property
     def row(self) -> int:
         """Bytes of one slot of one head."""
-        return self.config.head_dim * ITEM_SIZES[self.type]
+        return self.config.head_dim * DTYPES[self.type].itemsize
 
     @cached_property
     def lane(self) -> int:
@@ -99,7 +99,7 @@ class PinnedBuffers:
         self.host: ByteArray = device.pinned(size)
         self.memory = device.allocate(size)
         self.arrays: list[Array] = [
-            self.host[offset : offset + spec.nbytes(axes)].view(NUMPY_TYPES[spec.dtype]).reshape(spec.sized(axes))
+            self.host[offset : offset + spec.nbytes(axes)].view(DTYPES[spec.dtype].numpy).reshape(spec.sized(axes))
             for spec, offset in zip(specs, offsets, strict=True)
         ]
         self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}

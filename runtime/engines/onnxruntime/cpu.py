@@ -7,13 +7,14 @@ from typing import Any
 
 import onnxruntime
 
-from ....graphs.contract import DType, Profile
+from ....graphs.contract import Profile
+from ....graphs.dtypes import DTYPES, DType
 from ....graphs.errors import DllmEdgeError
 from ...arrays import Array
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
 from ..base import Lanes, StepOutputs
-from ..host import HEAD, NUMPY_TYPES, HostCache, HostCaches, Workspace, arrays, lane_tensors
+from ..host import HEAD, HostCache, HostCaches, Workspace, arrays, lane_tensors
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
@@ -61,10 +62,10 @@ class OnnxRuntimeEngine(HostCaches):
         new = lane_tensors(bind) if bind else kept
         for spec, array in zip(self.input_specs, [*arrays(workspace.inputs), *past], strict=True):
             assert array.shape == spec.shape(profile), spec.name
-            binding.bind_input(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
+            binding.bind_input(spec.name, "cpu", 0, DTYPES[spec.dtype].numpy.type, array.shape, array.ctypes.data)
         for spec, array in zip(self.output_specs, [*arrays(workspace.outputs), *new], strict=False):
             assert array.shape == spec.shape(profile), spec.name
-            binding.bind_output(spec.name, "cpu", 0, NUMPY_TYPES[spec.dtype].type, array.shape, array.ctypes.data)
+            binding.bind_output(spec.name, "cpu", 0, DTYPES[spec.dtype].numpy.type, array.shape, array.ctypes.data)
         return binding, kept
 
 

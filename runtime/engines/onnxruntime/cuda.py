@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 
 from ....graphs import contract
-from ....graphs.contract import DType
+from ....graphs.dtypes import DType
 from ....graphs.errors import DllmEdgeError
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import onnxruntime
 
-from ....graphs.contract import DType, TensorSpec
+from ....graphs.contract import TensorSpec
+from ....graphs.dtypes import DTYPES
 from ..device.base import Launch
 from ..profiles import Shapes
 
-# ONNX's own numbers of the element types: numpy has no bfloat16 that ONNX Runtime knows.
-ELEMENT_TYPES: dict[DType, int] = {"float32": 1, "int64": 7, "bool": 9, "float16": 10, "bfloat16": 16}
 Specs = tuple[list[TensorSpec], list[TensorSpec]]
 """A graph's inputs and outputs, as `contract.interface` gives them."""
 
@@ -34,7 +33,8 @@ class OnnxRuntimeExecutor:
         for bind, specs in ((binding.bind_input, taken), (binding.bind_output, given)):
             for spec in specs:
                 if spec.name in addresses:
-                    bind(spec.name, self.place, 0, ELEMENT_TYPES[spec.dtype], spec.sized(axes), addresses[spec.name])
+                    # By ONNX's own number: numpy has no bfloat16 that ONNX Runtime knows.
+                    bind(spec.name, self.place, 0, DTYPES[spec.dtype].onnx, spec.sized(axes), addresses[spec.name])
         return lambda: session.run_with_iobinding(binding, self.options)
 
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ....graphs.contract import DType, Profile
+from ....graphs.contract import Profile
+from ....graphs.dtypes import DType
 from ...bundle.bundle import WEIGHTS, Bundle
 from ...bundle.manifest import FileRecord, GraphFile
 from ..profiles import Workload

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from ....graphs.contract import DType, TensorSpec
+from ....graphs.contract import TensorSpec
+from ....graphs.dtypes import DTYPES, DType
 
 FORMS = ("keys and values", "scores")
-ELEMENT: dict[DType, int] = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 # Multi-head attention and grouped queries, as LLaDA 8B and Fast-dLLM v2 1.5B have them: heads, those of keys, head size.
 HEADS = {"32 heads": (32, 32, 128), "12 heads over 2": (12, 2, 128)}
 
@@ -54,12 +54,12 @@ _SLICES = {"zero": 0, "last": 3, "end": 1 << 31}
 
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, ELEMENT[spec.dtype], spec.axes)
+    return helper.make_tensor_value_info(spec.name, DTYPES[spec.dtype].onnx, spec.axes)
 
 
 def _scaled(attention: Attention) -> list[onnx.NodeProto]:
     return [
-        helper.make_node("Cast", ["scale"], ["narrow_scale"], to=ELEMENT[attention.compute]),
+        helper.make_node("Cast", ["scale"], ["narrow_scale"], to=DTYPES[attention.compute].onnx),
         helper.make_node("Mul", ["query", "narrow_scale"], ["scaled"]),
     ]
 
@@ -69,7 +69,7 @@ def _softmax(attention: Attention, scores: str) -> list[onnx.NodeProto]:
     return [
         helper.make_node("Cast", [scores], ["wide"], to=TensorProto.FLOAT),
         helper.make_node("Softmax", ["wide"], ["shares"], axis=-1),
-        helper.make_node("Cast", ["shares"], ["weights"], to=ELEMENT[attention.compute]),
+        helper.make_node("Cast", ["shares"], ["weights"], to=DTYPES[attention.compute].onnx),
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from statistics import median
 from typing import Any
 
@@ -13,7 +12,6 @@ import onnxruntime
 
 from ....export.tensorrt.options import BuildOptions, add_profiles, configuration
 from ....export.tensorrt.targets import choose_targets
-from ....graphs.contract import ITEM_SIZES
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.device.base import Device, Launch, Memory
 from ....runtime.engines.device.cuda import CudaDevice
@@ -32,7 +30,7 @@ Prepare = Callable[[bytes, Attention, Shapes, dict[str, int]], Launch]
 def time_forms(device: Device, prepare: Prepare, attention: Attention, slots: int, rounds: int = ROUNDS) -> dict[str, float]:
     """Return the median seconds of each form: many launches, then one wait."""
     inputs, outputs = attention.specs()
-    memory = {spec.name: device.allocate(prod(spec.sized({"C": slots})) * ITEM_SIZES[spec.dtype]) for spec in inputs + outputs}
+    memory = {spec.name: device.allocate(spec.nbytes({"C": slots})) for spec in inputs + outputs}
     shapes = {spec.name: spec.sized({"C": slots}) for spec in inputs}
     addresses = {name: piece.address for name, piece in memory.items()}
     launches = {form: prepare(attention.graph(form).SerializeToString(), attention, shapes, addresses) for form in FORMS}

@@ -9,9 +9,10 @@ from typing import Any
 
 from ....graphs import contract
 from ....graphs.config import ModelConfig
-from ....graphs.contract import ITEM_SIZES, DType, Profile
+from ....graphs.contract import Profile
+from ....graphs.dtypes import DTYPES, DType
 from ....graphs.errors import DllmEdgeError
-from ....graphs.families import canonical_shapes
+from ....graphs.parameters import EMBEDDING, parameter_count, parameter_shapes
 from ....runtime.engines.device.cuda import CudaDevice
 
 # Far beyond any cache on a GPU. Enough copies that waiting for the last of them does not count.
@@ -37,12 +38,11 @@ def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIE
 
 def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
     """Return the bytes that a step must read: every weight and the cache once; of an embedding that is no LM head, its rows."""
-    item = ITEM_SIZES[compute]
-    shapes = canonical_shapes(config)
-    weights = sum(map(prod, shapes.values()))
+    shapes = parameter_shapes(config)
+    weights = parameter_count(shapes)
     if not config.tie_embeddings:
-        weights -= prod(shapes["embedding.weight"]) - profile.batch * profile.queries * config.hidden_size
-    return item * weights + profile.batch * contract.cache_bytes(config, compute, profile.capacity)
+        weights -= prod(shapes[EMBEDDING]) - profile.batch * profile.queries * config.hidden_size
+    return DTYPES[compute].nbytes(weights) + profile.batch * contract.cache_bytes(config, compute, profile.capacity)
 
 
 def share(nbytes: int, seconds: float, bandwidth: float) -> float:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from ....graphs.config import ModelConfig
-from ....graphs.contract import DType
+from ....graphs.dtypes import DType
 from ....graphs.errors import DllmEdgeError
 from .steps import block_profile
 

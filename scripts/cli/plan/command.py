@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ....export.plan.model import Subject, known_dtype
+from ....export.plan.model import Subject
 from ....export.plan.plan import make_plan
+from ....graphs.dtypes import parse_dtype
 from ....graphs.errors import DllmEdgeError
 from ..terminal.bundles import CHECKPOINT, DEMO
 from ..terminal.options import JsonOption
@@ -58,5 +59,5 @@ def subject_of(model: str, dtype: str | None, formats: FormatOptions) -> Subject
     subject = Subject.read(CHECKPOINT if model == DEMO else Path(model))
     precision = replace(subject.precision, formats=formats.instead_of(subject.precision.formats))
     if dtype is not None:
-        precision = replace(precision, dtype=known_dtype(dtype))
+        precision = replace(precision, dtype=parse_dtype(dtype))
     return replace(subject, precision=precision)

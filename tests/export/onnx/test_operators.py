@@ -25,7 +25,7 @@ def graph_of(operator: str, inputs: list[int], output: int, opset: int = 18, **a
     """A model of one node, whose inputs `a`, `b`, ... have these types."""
     names = "abcd"[: len(inputs)]
     node = helper.make_node(operator, list(names), ["out"], name="node", **attributes)
-    values = [helper.make_tensor_value_info(name, kind, [2]) for name, kind in zip(names, inputs, strict=True)]
+    values = [helper.make_tensor_value_info(name, number, [2]) for name, number in zip(names, inputs, strict=True)]
     graph = helper.make_graph([node], "one", values, [helper.make_tensor_value_info("out", output, [2])])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 

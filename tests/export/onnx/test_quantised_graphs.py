@@ -13,7 +13,7 @@ import torch
 from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.graphs.modules.step import Step
+from dllm_edge.graphs.modules.step import StepModule
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 from ...steps import PROFILES, Graph, Reference, difference, graph_of, random_inputs
@@ -32,12 +32,12 @@ def rounded_reference(bundle: Bundle) -> Reference:
     """The module with the checkpoint's weights, each rounded as the bundle's formats say, its LM head never tied."""
     checkpoint = Checkpoint.open(bundle.path.with_name("checkpoint"))
     formats, stored = bundle.manifest.weights, getattr(torch, bundle.manifest.stored)
-    step = Step(replace(bundle.config, tie_embeddings=False), list(bundle.manifest.forbidden)).eval()
+    step = StepModule(replace(bundle.config, tie_embeddings=False), list(bundle.manifest.forbidden)).eval()
     weights = {}
     for name, parameter in step.transformer.named_parameters():
         source = name if name in checkpoint.tensors else "embedding.weight"
-        kind = formats.of(name, tuple(parameter.shape))
-        weights[name] = as_stored(checkpoint.read(source), kind.name, kind.group, stored)
+        own = formats.of(name, tuple(parameter.shape))
+        weights[name] = as_stored(checkpoint.read(source), own.name, own.group, stored)
     step.transformer.load_state_dict(weights)
     return Reference(step, Graph(bundle, graph_of(bundle, "fused", "float32")).names)
 

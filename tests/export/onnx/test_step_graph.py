@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dllm_edge.export.bundle import export_bundle
-from dllm_edge.export.onnx.step_graph import StepGraph, WeightPlace, step_model
+from dllm_edge.export.onnx.step_graph import StepGraph, step_model
 from dllm_edge.export.onnx.trace import _trace, trace
+from dllm_edge.export.weights.location import WeightLocation
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.graphs.families import canonical_shapes
 from dllm_edge.graphs.modules.attention import rotary_frequencies
 from dllm_edge.graphs.modules.transformer import LayerCache
+from dllm_edge.graphs.parameters import parameter_shapes
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 from ...steps import PROFILES, Graph, Reference, Tensors, difference, graph_of, random_inputs
@@ -150,12 +151,23 @@ def test_graphs_name_their_axes_and_hold_their_constants(tiny_bundle: TinyBundle
     assert all(not node.metadata_props for node in model.graph.node)
 
 
+LAYER = ("attention_norm", "query", "key", "value", "output", "feed_forward_norm", "gate", "up", "down")
+
+
+@pytest.mark.parametrize("file", ["step.onnx", "step.portable.onnx"])
+def test_initializers_have_the_names_that_bundles_have_always_had(tiny_bundle: TinyBundle, file: str) -> None:
+    model = onnx.load(str(tiny_bundle("llada") / file), load_external_data=False)
+    layers = {f"layers.{layer}.{name}.weight" for layer in range(3) for name in LAYER}
+    external = {tensor.name for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL}
+    assert external == {"embedding.weight", "norm.weight", "lm_head.weight"} | layers
+
+
 def test_a_bundle_s_graphs_are_the_same_each_time(tiny_bundle: TinyBundle) -> None:
     bundle = Bundle.open(tiny_bundle("llada", flavour="both"))
-    shapes = canonical_shapes(bundle.config)
-    places = {name: WeightPlace("weights/x", 0, 0, "float32", shape) for name, shape in shapes.items()}
+    shapes = parameter_shapes(bundle.config)
+    locations = {name: WeightLocation("weights/x", 0, 0, "float32", shape) for name, shape in shapes.items()}
     step = StepGraph(bundle.config, bundle.manifest.forbidden, "portable", "float32", "float32")
-    first, second = (step_model(step, places) for _ in range(2))
+    first, second = (step_model(step, locations) for _ in range(2))
     assert [node.name for node in first.graph] == [node.name for node in second.graph]
     assert first.graph is not second.graph
 
@@ -163,11 +175,11 @@ def test_a_bundle_s_graphs_are_the_same_each_time(tiny_bundle: TinyBundle) -> No
 def test_a_trace_serves_every_depth_and_every_token_id(tiny_bundle: TinyBundle) -> None:
     config = Bundle.open(tiny_bundle("llada")).config
     deep = replace(config, layers=40, mask_token_id=0, eos_token_ids=(3,), rope_theta=1e6, family="other", max_positions=9)
-    shapes = canonical_shapes(deep)
-    places = {name: WeightPlace("weights/x", 0, 0, "float32", shape) for name, shape in shapes.items()}
+    shapes = parameter_shapes(deep)
+    locations = {name: WeightLocation("weights/x", 0, 0, "float32", shape) for name, shape in shapes.items()}
     trace(config, 32, "portable", "float32", "float32")
     before = _trace.cache_info().misses
-    model = step_model(StepGraph(deep, (0,), "portable", "float32", "float32"), places)
+    model = step_model(StepGraph(deep, (0,), "portable", "float32", "float32"), locations)
     assert _trace.cache_info().misses == before
     assert [value.name for value in model.graph.inputs] == [spec.name for spec in contract.inputs(deep, "float32")]
     assert len({node.name for node in model.graph}) == len(model.graph)

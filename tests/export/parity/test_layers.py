@@ -15,7 +15,7 @@ from dllm_edge.export.parity.examples import PROFILES, example
 from dllm_edge.export.parity.layers import check_layers, compare, reference_outputs
 from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.graphs import contract
-from dllm_edge.graphs.modules.step import Step
+from dllm_edge.graphs.modules.step import StepModule
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 
@@ -24,7 +24,7 @@ def bundle(tiny_bundle: Callable[..., Path]) -> Bundle:
     return Bundle.open(tiny_bundle("llada", "float16"))
 
 
-def change(step: Step, name: str) -> None:
+def change(step: StepModule, name: str) -> None:
     with torch.no_grad():
         weight = step.get_parameter(f"transformer.{name}")
         weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * weight.std() * 0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dllm_edge.export.plan.model import Precision, Subject
 from dllm_edge.graphs.config import ModelConfig
-from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.dtypes import DType
 
 
 def llada_8b() -> ModelConfig:

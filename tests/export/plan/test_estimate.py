@@ -15,7 +15,7 @@ from dllm_edge.export.plan.estimate import estimate
 from dllm_edge.export.plan.memory import activations, new_rows
 from dllm_edge.export.plan.model import Precision, Subject
 from dllm_edge.export.plan.target import HEADROOM, Target, target_of
-from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.dtypes import DType
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.scripts.benchmarks import decode_once

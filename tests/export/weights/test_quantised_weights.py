@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint
-from dllm_edge.export.weights import encode as tensor_bytes
+from dllm_edge.export.weights import encode_quantised
 from dllm_edge.export.weights.embedding_words import from_words
-from dllm_edge.export.weights.quantiser import unpack
+from dllm_edge.export.weights.packing import unpack
 from dllm_edge.export.weights.report import weight_report
 from dllm_edge.export.weights.writer import Weights, write_weights
-from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.dtypes import FLOATS, DType
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
 
@@ -23,7 +23,6 @@ from ..checkpoint.test_lora import write_adapter
 from .plain_quantiser import plain_quantiser
 
 FORMATS = WeightFormats(WeightFormat("int4", 32), WeightFormat("int8", 64), WeightFormat("int8", 32))
-DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
 
 
 def silent(_: float) -> None:
@@ -34,37 +33,39 @@ def written(folder: Path, weights: Weights) -> dict[str, torch.Tensor]:
     return {name: tensor for file in weights.files for name, tensor in load_file(folder / file).items()}
 
 
-def assert_stored(tensors: dict[str, torch.Tensor], name: str, weight: torch.Tensor, kind: WeightFormat, dtype: DType) -> None:
+def assert_stored(
+    tensors: dict[str, torch.Tensor], name: str, weight: torch.Tensor, weight_format: WeightFormat, dtype: DType
+) -> None:
     """The tensors of one weight hold what the plain quantiser makes of it, in the layout that the graphs want."""
-    integers, scales = plain_quantiser(weight, kind.name, kind.group, getattr(torch, dtype))
+    integers, scales = plain_quantiser(weight, weight_format.name, weight_format.group, getattr(torch, dtype))
     stored = tensors[name + ".integers"]
     if name == "embedding.weight":
         assert torch.equal(from_words(stored), torch.from_numpy(integers))
         assert torch.equal(tensors[name + ".scales"].float(), torch.from_numpy(scales))
         return
-    found = unpack(stored).reshape(weight.shape[::-1]) if kind.name == "int4" else stored
+    found = unpack(stored).reshape(weight.shape[::-1]) if weight_format.name == "int4" else stored
     assert torch.equal(found, torch.from_numpy(integers).T)
     assert torch.equal(tensors[name + ".scales"].float(), torch.from_numpy(scales).T)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("tie", [False, True])
 def test_every_weight_is_stored_as_its_format_says(tmp_path: Path, dtype: DType, tie: bool) -> None:
     checkpoint = Checkpoint.open(write_tiny(tmp_path / "checkpoint", "qwen2", dtype="bfloat16", tie=tie, tokenizer=False))
-    told: list[float] = []
-    weights = write_weights(checkpoint, tmp_path, dtype, told.append, FORMATS, largest_file=20_000)
+    shares: list[float] = []
+    weights = write_weights(checkpoint, tmp_path, dtype, shares.append, FORMATS, largest_file=20_000)
     tensors = written(tmp_path, weights)
     assert len(weights.files) > 2
-    assert set(tensors) == set(weights.places)
+    assert set(tensors) == set(weights.locations)
     for name, shape in FORMATS.shapes(checkpoint.config).items():
         weight = checkpoint.read("embedding.weight" if tie and name == "lm_head.weight" else name)
-        if (kind := FORMATS.of(name, shape)).quantised:
-            assert_stored(tensors, name, weight, kind, dtype)
+        if (weight_format := FORMATS.of(name, shape)).quantised:
+            assert_stored(tensors, name, weight, weight_format, dtype)
         else:
             assert torch.equal(tensors[name], weight.to(getattr(torch, dtype)))
-    assert sum(place.length for place in weights.places.values()) == weight_bytes(checkpoint.config, dtype, FORMATS)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert sum(location.length for location in weights.locations.values()) == weight_bytes(checkpoint.config, dtype, FORMATS)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 def test_parts_of_a_tensor_give_the_same_bytes_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +73,8 @@ def test_parts_of_a_tensor_give_the_same_bytes_as_the_whole(tmp_path: Path, monk
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     whole = write_weights(checkpoint, tmp_path / "whole", "float16", silent, FORMATS)
-    monkeypatch.setattr(tensor_bytes, "QUANTISED_CHUNK", 1000)
-    monkeypatch.setattr(tensor_bytes, "TILE", 96 * 32)
+    monkeypatch.setattr(encode_quantised, "CHUNK", 1000)
+    monkeypatch.setattr(encode_quantised, "TILE", 96 * 32)
     parts = write_weights(checkpoint, tmp_path / "parts", "float16", silent, FORMATS)
     assert parts.files == whole.files
     for name, error in whole.errors.items():
@@ -126,14 +127,14 @@ MEMORY = """
 import sys
 from pathlib import Path
 import torch
-from dllm_edge.export import tensor_bytes
-from dllm_edge.export.checkpoint import Checkpoint
-from dllm_edge.export.weights import write_weights
+from dllm_edge.export.checkpoint.checkpoint import Checkpoint
+from dllm_edge.export.weights import encode, encode_quantised
+from dllm_edge.export.weights.writer import write_weights
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
-tensor_bytes.CHUNK, tensor_bytes.QUANTISED_CHUNK, tensor_bytes.TILE = 1 << 18, 1 << 18, 1 << 20
+encode.CHUNK, encode_quantised.CHUNK, encode_quantised.TILE = 1 << 18, 1 << 18, 1 << 20
 torch.set_num_threads(1)
-def resident(what):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) * 1024
+def resident(field):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) * 1024
 formats = WeightFormats(WeightFormat("int4", 32), WeightFormat("int8", 32), WeightFormat("int8", 32))
 folder = Path(sys.argv[1])
 (folder / "first").mkdir()

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
-from dllm_edge.export.weights.quantiser import QuantisationError, dequantise, pack, quantise, unpack
+from dllm_edge.export.weights.quantiser import dequantise, round_to_nearest
 from dllm_edge.graphs.weight_formats import WeightFormat
 
 from .plain_quantiser import plain_quantiser
@@ -30,7 +29,7 @@ def group(*first: float) -> torch.Tensor:
     ],
 )
 def test_groups_by_hand(row: tuple[float, ...], weight_format: WeightFormat, integers: tuple[int, ...], scale: float) -> None:
-    found = quantise(group(*row), weight_format, torch.float32)
+    found = round_to_nearest(group(*row), weight_format, torch.float32)
     assert found.integers[0, : len(integers)].tolist() == list(integers)
     assert found.scales.tolist() == [[scale]]
 
@@ -39,7 +38,7 @@ def test_groups_by_hand(row: tuple[float, ...], weight_format: WeightFormat, int
 @pytest.mark.parametrize("weight_format", [INT8, INT4, WeightFormat("int8", 128), WeightFormat("int4", 64)], ids=str)
 def test_against_a_plain_quantiser(weight_format: WeightFormat, dtype: torch.dtype) -> None:
     weights = torch.randn((24, 256), generator=torch.Generator().manual_seed(3)).to(dtype)
-    found = quantise(weights, weight_format, dtype)
+    found = round_to_nearest(weights, weight_format, dtype)
     integers, scales = plain_quantiser(weights, weight_format.name, weight_format.group, dtype)
     np.testing.assert_array_equal(found.integers.numpy(), integers)
     np.testing.assert_array_equal(found.scales.float().numpy(), scales)
@@ -48,38 +47,14 @@ def test_against_a_plain_quantiser(weight_format: WeightFormat, dtype: torch.dty
 
 
 def test_scales_of_float16_never_vanish() -> None:
-    found = quantise(group(1e-6, -3e-7), INT8, torch.float16)
+    found = round_to_nearest(group(1e-6, -3e-7), INT8, torch.float16)
     assert found.scales.item() == 2.0**-24
     assert found.integers[0, :2].tolist() == [17, -5]
-    assert quantise(group(1e-30), INT4, torch.float16).integers.abs().max() == 0
+    assert round_to_nearest(group(1e-30), INT4, torch.float16).integers.abs().max() == 0
 
 
 def test_integers_are_rounded_against_the_rounded_scale() -> None:
     """11 / 7 is 1.5703125 in bfloat16; a tie of the exact scale is none of the rounded one, and the largest is cut off."""
-    found = quantise(group(11.0, 10.99, 5.5), INT4, torch.bfloat16)
+    found = round_to_nearest(group(11.0, 10.99, 5.5), INT4, torch.bfloat16)
     assert found.scales.item() == 1.5703125
     assert found.integers[0, :3].tolist() == [7, 7, 4]
-
-
-@pytest.mark.parametrize("shape", [(32, 6), (32, 7), (3, 2)])
-def test_bytes_are_in_onnx_s_order(shape: tuple[int, int]) -> None:
-    integers = torch.randint(-7, 8, shape, dtype=torch.int8, generator=torch.Generator().manual_seed(5))
-    tensor = onnx.TensorProto(data_type=onnx.TensorProto.INT4, dims=shape, raw_data=pack(integers).numpy().tobytes())
-    np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor).astype(np.int8), integers.numpy())
-    assert torch.equal(unpack(pack(integers)).reshape(shape), integers)
-
-
-def test_the_earlier_integer_is_the_lower_half() -> None:
-    assert pack(torch.tensor([1, -2, -7, 7], dtype=torch.int8)).tolist() == [0xE1, 0x79]
-
-
-def test_errors_add_up() -> None:
-    weights = group(7.0, 0.5, 3.25)
-    error, twice = QuantisationError(), QuantisationError()
-    error.add(weights, quantise(weights, INT4, torch.float32))
-    assert error.relative == pytest.approx(((0.5**2 + 0.25**2) / (49 + 0.25 + 3.25**2)) ** 0.5)
-    assert error.largest == 0.5
-    for _ in range(2):
-        twice.add(weights, quantise(weights, INT4, torch.float32))
-    assert twice.relative == pytest.approx(error.relative)
-    assert QuantisationError().relative == 0.0

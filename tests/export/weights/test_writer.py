@@ -12,16 +12,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint
-from dllm_edge.export.weights.encode import CHUNK, TILE, raw_bytes
+from dllm_edge.export.weights.encode import CHUNK, raw_bytes
+from dllm_edge.export.weights.encode_quantised import TILE
 from dllm_edge.export.weights.writer import link_weights, write_weights
-from dllm_edge.graphs.contract import DType
+from dllm_edge.graphs.dtypes import FLOATS, DType
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import weight_bytes
 
 from ...tiny import write_tensors, write_tiny
 from ..checkpoint.test_lora import write_adapter
-
-DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16")
 
 
 def silent(_: float) -> None:
@@ -34,25 +33,25 @@ def opened(
     return Checkpoint.open(write_tiny(folder, family, dtype=dtype, shards=shards, tokenizer=False), lora)
 
 
-@pytest.mark.parametrize("stored", DTYPES)
-@pytest.mark.parametrize("wanted", DTYPES)
+@pytest.mark.parametrize("stored", FLOATS)
+@pytest.mark.parametrize("wanted", FLOATS)
 def test_every_tensor_is_the_checkpoint_s(tmp_path: Path, stored: DType, wanted: DType) -> None:
     checkpoint = opened(tmp_path / "checkpoint", dtype=stored, family="dream", shards=2)
     weights = write_weights(checkpoint, tmp_path, wanted, silent)
     (file,) = weights.files
     written = load_file(tmp_path / file)
-    assert set(written) == set(checkpoint.names()) == set(weights.places)
+    assert set(written) == set(checkpoint.names()) == set(weights.locations)
     for name, tensor in written.items():
         assert torch.equal(tensor, checkpoint.read(name).to(getattr(torch, wanted)))
 
 
-def test_places_point_at_the_bytes(tmp_path: Path) -> None:
+def test_locations_point_at_the_bytes(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "checkpoint", dtype="float16")
     weights = write_weights(checkpoint, tmp_path, "float16", silent)
-    for name, place in weights.places.items():
-        content = (tmp_path / place.file).read_bytes()[place.offset : place.offset + place.length]
+    for name, location in weights.locations.items():
+        content = (tmp_path / location.file).read_bytes()[location.offset : location.offset + location.length]
         assert torch.equal(
-            torch.frombuffer(bytearray(content), dtype=torch.float16).reshape(place.shape), checkpoint.read(name)
+            torch.frombuffer(bytearray(content), dtype=torch.float16).reshape(location.shape), checkpoint.read(name)
         )
 
 
@@ -71,19 +70,19 @@ def test_tensors_start_at_multiples_of_64_bytes_and_odd_ones_come_last(tmp_path:
     write_tensors(folder, tensors)
     (folder / "config.json").write_text(json.dumps(config))
     weights = write_weights(Checkpoint.open(folder), tmp_path, "float16", silent)
-    odd = {name for name, place in weights.places.items() if place.offset % 64}
-    first_odd = min(place.offset for name, place in weights.places.items() if place.length % 64)
+    odd = {name for name, location in weights.locations.items() if location.offset % 64}
+    first_odd = min(location.offset for name, location in weights.locations.items() if location.length % 64)
     assert odd
     assert all("norm" in name for name in odd)
-    assert all(place.offset < first_odd for place in weights.places.values() if place.length % 64 == 0)
-    assert torch.equal(load_file(tmp_path / weights.places["layers.1.query_norm.weight"].file)["layers.1.query.weight"],
+    assert all(location.offset < first_odd for location in weights.locations.values() if location.length % 64 == 0)
+    assert torch.equal(load_file(tmp_path / weights.locations["layers.1.query_norm.weight"].file)["layers.1.query.weight"],
                        tensors["model.layers.1.self_attn.q_proj.weight"].half())  # fmt: skip
 
 
 def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "checkpoint")
-    total, told = weight_bytes(checkpoint.config, "float32"), list[float]()
-    weights = write_weights(checkpoint, tmp_path, "float32", told.append, largest_file=200_000)
+    total, shares = weight_bytes(checkpoint.config, "float32"), list[float]()
+    weights = write_weights(checkpoint, tmp_path, "float32", shares.append, largest_file=200_000)
     assert len(weights.files) > 2
     names: set[str] = set()
     for file, record in weights.files.items():
@@ -93,9 +92,9 @@ def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
         with safe_open(tmp_path / file, "pt") as opened_file:
             names |= set(opened_file.keys())
     assert names == set(checkpoint.names())
-    assert told == sorted(told)
-    assert told[-1] == 1.0
-    assert sum(place.length for place in weights.places.values()) == total
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert sum(location.length for location in weights.locations.values()) == total
 
 
 def test_a_tensor_passes_through_one_small_buffer(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_an_adapter_is_merged(tmp_path: Path) -> None:
     write_adapter(tmp_path / "adapter")
     checkpoint = Checkpoint.open(tmp_path / "checkpoint", tmp_path / "adapter")
     weights = write_weights(checkpoint, tmp_path, "float16", silent)
-    written = load_file(tmp_path / weights.places["layers.0.query.weight"].file)
+    written = load_file(tmp_path / weights.locations["layers.0.query.weight"].file)
     assert torch.equal(written["layers.0.query.weight"], checkpoint.read("layers.0.query.weight").half())
     assert not torch.equal(written["layers.0.query.weight"], plain.read("layers.0.query.weight").half())
 
@@ -141,9 +140,9 @@ def test_links_share_the_checkpoint_s_bytes(tmp_path: Path) -> None:
         source = tmp_path / "checkpoint" / Path(file).name
         assert os.path.samefile(source, tmp_path / file)
         assert record.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
-    place = weights.places["layers.2.down.weight"]
-    content = (tmp_path / place.file).read_bytes()[place.offset : place.offset + place.length]
-    tensor = torch.frombuffer(bytearray(content), dtype=torch.bfloat16).reshape(place.shape)
+    location = weights.locations["layers.2.down.weight"]
+    content = (tmp_path / location.file).read_bytes()[location.offset : location.offset + location.length]
+    tensor = torch.frombuffer(bytearray(content), dtype=torch.bfloat16).reshape(location.shape)
     assert torch.equal(tensor, checkpoint.read("layers.2.down.weight"))
 
 

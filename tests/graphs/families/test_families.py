@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.graphs.families import FAMILIES, canonical_shapes, default_dtype, family_of, float16_warning
-from dllm_edge.graphs.modules.transformer import Transformer
+from dllm_edge.graphs.families import FAMILIES, default_dtype, family_of, float16_warning
+from dllm_edge.graphs.parameters import parameter_shapes
 
 from ... import tiny
-
-BIASES = {"query_key_value_bias": True, "output_bias": True, "feed_forward_bias": True}
 
 
 @pytest.mark.parametrize("tie", [False, True])
@@ -23,18 +20,11 @@ def test_names_and_shapes_are_the_real_layouts(name: str, tie: bool) -> None:
     data = tiny.config_json(name, tie=tie)
     family = family_of(data)
     config = family.config(data)
-    shapes = canonical_shapes(config)
+    shapes = parameter_shapes(config)
     ours = {stored: shapes[canonical] for canonical, stored in family.tensor_names(config).items()}
     assert ours == dict(tiny.tensor_shapes(name, tie))
     assert config.tie_embeddings is tie
     assert FAMILIES[config.family] is family
-
-
-@pytest.mark.parametrize("changes", [{}, BIASES, {"query_key_norm": True, "tie_embeddings": True}])
-def test_canonical_shapes_are_those_of_the_module(changes: dict[str, Any]) -> None:
-    data = tiny.config_json("llama")
-    config = replace(family_of(data).config(data), **changes)
-    assert canonical_shapes(config) == {name: tuple(weight.shape) for name, weight in Transformer(config).state_dict().items()}
 
 
 @pytest.mark.parametrize("name", tiny.DIFFUSION_FAMILIES)
