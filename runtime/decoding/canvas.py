@@ -36,6 +36,8 @@ class Canvas:
         self._end_ids = np.array(config.eos_token_ids, dtype=np.int64)
         self._end: int | None = None
         self._end_is_known = False
+        # Whether any end-of-text token may be there: looked for in what is written, not in the whole region each time.
+        self._has_ends = bool(self._ends(self.tokens[self.start : self.stop]).size)
 
     @classmethod
     def from_prompt(cls, prompt: Sequence[int], gen_length: int, config: ModelConfig) -> Canvas:
@@ -135,8 +137,10 @@ class Canvas:
         """Write tokens to masked positions, in any order."""
         assert (self.tokens[positions] == self.mask_token_id).all()
         assert (ids != self.mask_token_id).all()
-        order = positions.argsort(kind="stable")
-        self._apply(Commit(positions[order], ids[order], confidences[order]))
+        if positions.size > 1:
+            order = positions.argsort(kind="stable")
+            positions, ids, confidences = positions[order], ids[order], confidences[order]
+        self._apply(Commit(positions, ids, confidences))
 
     @property
     def commits(self) -> list[Commit]:
@@ -172,17 +176,18 @@ class Canvas:
             self._windows = Windows(self.config, length)
             self._apply(Truncation(length))
 
-    def predicting(self, block: Block, forward: Forward, committed: bool = False) -> IntArray:
-        """Return the forward's logit rows that predict masked positions of the block, by position.
+    def predicting(self, block: Block, forward: Forward) -> IntArray:
+        """Return the forward's logit rows that predict masked positions of the block, by position."""
+        rows = self.predicting_rows(block, forward)
+        return rows[self.tokens[forward.predicts[rows]] == self.mask_token_id]
 
-        With `committed` those of decoded positions that hold a token, too. A row counts where it is the position's own, or
-        with a logit shift the one before: a window's first may be neither.
+    def predicting_rows(self, block: Block, forward: Forward) -> IntArray:
+        """Return the forward's logit rows that predict positions of the block that are decoded, masked or not, by position.
+
+        A row counts where it is the position's own, or with a logit shift the one before: a window's first may be neither.
         """
         positions = forward.predicts
-        counts = self.tokens[positions] == self.mask_token_id
-        if committed:
-            counts |= self.generated_positions[positions]
-        counts &= (positions >= block.start) & (positions < block.stop)
+        counts = self.generated_positions[positions] & (positions >= block.start) & (positions < block.stop)
         counts &= forward.position_ids[forward.logit_rows] == self._windows.predicting_positions(positions)
         rows: IntArray = counts.nonzero()[0]
         return rows[positions[rows].argsort(kind="stable")]
@@ -195,6 +200,10 @@ class Canvas:
         self.tokens = change.applied_to(self.tokens, self.mask_token_id)
         self.changes.append(change)
         self._end_is_known = False
+        if isinstance(change, Commit) and not self._has_ends:
+            self._has_ends = bool(self._ends(change.ids).size)
+        elif not isinstance(change, Commit):
+            self._has_ends = True
 
     @property
     def end_of_text(self) -> int | None:
@@ -204,6 +213,8 @@ class Canvas:
         return self._end
 
     def _find_end(self) -> int | None:
+        if not self._has_ends:
+            return None
         region = self.tokens[self.start : self.stop]
         ends = self._ends(region)
         if not ends.size or (region[: ends[0]] == self.mask_token_id).any():
@@ -220,7 +231,7 @@ class Canvas:
         return generated
 
     def _ends(self, region: IntArray) -> IntArray:
-        """Return the indices of the end-of-text tokens in a region. After every commit: `np.isin` takes ten times as long."""
+        """Return the indices of the end-of-text tokens among tokens. After every commit: `np.isin` takes ten times as long."""
         ends: IntArray = (region[:, None] == self._end_ids).any(1).nonzero()[0]
         return ends
 

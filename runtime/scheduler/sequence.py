@@ -40,7 +40,7 @@ class Sequence:
     def __post_init__(self) -> None:
         request = self.request
         self.started = time.perf_counter()
-        self.unmasking = Unmasking(request.canvas, request.settings, np.random.default_rng(request.seed))
+        self.unmasking = Unmasking(request.canvas, request.settings, np.random.default_rng(request.seed), request.trace)
         self.limit = _limit(request)
         self.coroutine = request.system.decode(request.canvas, request.settings, self.unmasking)
         self.pending: Forward | CacheOperation | None = next(self.coroutine, None)

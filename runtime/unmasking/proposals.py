@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import FloatArray, IntArray
 from ..decoding.settings import Setting, declare
 from ..decoding.step import StepResult
 
@@ -26,15 +26,16 @@ CONFIDENCE = declare(
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """`positions`, ascending, `ids` and `confidence`, each `[m]`; `rows` `[m]` are those of `result` that propose them.
+    """`positions`, ascending, the `ids` proposed for them and the `confidence` in these, each `[m]`.
 
-    `masked` `[m]` is false where a position holds a committed token: for rules that look at those, too.
+    `current_ids` `[m]` are what the positions hold: the mask token, or a committed one for rules that look at those, too.
+    `rows` `[m]` are the rows of `result` that propose them.
     """
 
     positions: IntArray
     ids: IntArray
     confidence: FloatArray
-    masked: BoolArray
+    current_ids: IntArray
     rows: IntArray
     result: StepResult
 
@@ -67,26 +68,22 @@ def sample(topk_logits: FloatArray, temperature: float, random: np.random.Genera
 
 
 def confidences(
-    kind: ConfidenceKind,
-    chosen_logits: FloatArray,
-    topk_logits: FloatArray,
-    logsumexp: FloatArray,
-    entropy: FloatArray,
-    random: np.random.Generator,
+    kind: ConfidenceKind, rows: IntArray, candidates: IntArray, result: StepResult, random: np.random.Generator
 ) -> FloatArray:
-    """Return the confidence, `[m]` float32, in `chosen_logits` `[m]` under the model's distribution without temperature.
+    """Return the confidence, `[m]` float32, in the `candidates` `[m]` that the `rows` `[m]` of a result take.
 
-    `maskgit_plus` is the token's probability, `topk_margin` that of the best less that of the second best token,
-    `entropy` the negative entropy (all three as Dream names them; the first is LLaDA's low confidence), `random` noise.
+    It is that under the model's distribution without temperature: `maskgit_plus` is the token's probability, `topk_margin`
+    that of the best less that of the second best token, `entropy` the negative entropy (all three as Dream names them; the
+    first is LLaDA's low confidence), `random` noise.
     """
     confidence: FloatArray
     if kind == "maskgit_plus":
-        confidence = np.exp(chosen_logits - logsumexp)
+        confidence = np.exp(result.topk_logits[rows, candidates] - result.logsumexp[rows])
     elif kind == "topk_margin":
-        probabilities = np.exp(topk_logits[:, :2] - logsumexp[:, None])
+        probabilities = np.exp(result.topk_logits[rows, :2] - result.logsumexp[rows, None])
         confidence = probabilities[:, 0] - probabilities[:, 1:].sum(1)
     elif kind == "entropy":
-        confidence = -entropy
+        confidence = -result.entropy[rows]
     else:
-        confidence = random.random(chosen_logits.shape, dtype=np.float32)
+        confidence = random.random(rows.shape, dtype=np.float32)
     return confidence

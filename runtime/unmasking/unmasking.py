@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..arrays import IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
-from ..decoding.step import StepResult
+from ..decoding.step import Forward, StepResult
 from ..decoding.trace import Choice
 from ..decoding.window import Block
 from .proposals import Proposals, confidences, sample
@@ -20,20 +21,21 @@ FIRST = np.zeros(1, dtype=np.int64)
 class Unmasking:
     """The rules of one sequence's blocks, as its settings name them. `random` is the request's own source of chance."""
 
-    def __init__(self, canvas: Canvas, settings: Settings, random: np.random.Generator) -> None:
-        self.canvas, self.settings, self.random = canvas, settings, random
+    def __init__(self, canvas: Canvas, settings: Settings, random: np.random.Generator, traced: bool = False) -> None:
+        self.canvas, self.settings, self.random, self.traced = canvas, settings, random, traced
         self.rule = find_rule(settings.unmask)
+        self.early_stop: bool = settings.early_stop
         self.choices: list[Choice] = []
 
     def take_choices(self) -> list[Choice]:
-        """Return what decisions rested on since it was last asked."""
+        """Return what decisions rested on since it was last asked, if they are `traced`."""
         choices, self.choices = self.choices, []
         return choices
 
     @property
     def stopped(self) -> bool:
         """Whether the text has ended and nothing after its end is wanted."""
-        return self.settings.early_stop and self.canvas.end_of_text is not None
+        return self.early_stop and self.canvas.end_of_text is not None
 
     def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
         """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
@@ -62,6 +64,8 @@ class BlockUnmasking:
     def __init__(self, unmasking: Unmasking, block: Block, rule: Rule, first_alone: bool) -> None:
         self.unmasking, self.canvas, self.block, self.rule = unmasking, unmasking.canvas, block, rule
         self.first_alone, self.step = first_alone, 0
+        self.forward: Forward | None = None
+        self.rows: IntArray = FIRST
 
     @property
     def complete(self) -> bool:
@@ -83,8 +87,9 @@ class BlockUnmasking:
             self._apply(proposals, Decision(FIRST))
         elif len(proposals):
             decision = self.rule.choose(proposals, self.canvas, step)
-            scores = proposals.confidence if decision.scores is None else decision.scores
-            self.unmasking.choices.append(Choice(proposals.positions, scores, self.rule.gates()))
+            if self.unmasking.traced:
+                scores = proposals.confidence if decision.scores is None else decision.scores
+                self.unmasking.choices.append(Choice(proposals.positions, scores, self.rule.gates()))
             self._apply(proposals, decision)
 
     def _apply(self, proposals: Proposals, decision: Decision) -> None:
@@ -97,12 +102,30 @@ class BlockUnmasking:
     def propose(self, result: StepResult) -> Proposals:
         """Return a token and its confidence for each position of the block that the rule looks at and the forward predicts."""
         settings, random = self.unmasking.settings, self.unmasking.random
-        rows = self.canvas.predicting(self.block, result.step, committed=self.rule.looks_at == "all")
-        positions = result.step.predicts[rows]
-        logits, logsumexp = result.topk_logits[rows], result.logsumexp[rows]
-        candidates = sample(logits, settings.temperature, random)
-        each = np.arange(positions.size)
-        chosen = logits[each, candidates]
-        confidence = confidences(settings.confidence, chosen, logits, logsumexp, result.entropy[rows], random)
-        masked = self.canvas.tokens[positions] == self.canvas.mask_token_id
-        return Proposals(positions, result.topk_ids[rows, candidates], confidence, masked, rows, result)
+        rows, positions, current_ids = self._asked(result.step)
+        temperature = settings.temperature
+        logits = result.topk_logits[rows] if temperature else result.topk_logits[: rows.size]
+        candidates = sample(logits, temperature, random)
+        confidence = confidences(settings.confidence, rows, candidates, result, random)
+        return Proposals(positions, result.topk_ids[rows, candidates], confidence, current_ids, rows, result)
+
+    def _asked(self, forward: Forward) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the forward's rows that the rule looks at, their positions and what these hold, each `[m]`."""
+        if self.forward is None or not _same_rows(self.forward, forward):
+            self.forward, self.rows = forward, self.canvas.predicting_rows(self.block, forward)
+        rows = self.rows
+        positions = forward.predicts[rows]
+        current_ids = self.canvas.tokens[positions]
+        if self.rule.looks_at == "masked":
+            masked = current_ids == self.canvas.mask_token_id
+            rows, positions, current_ids = rows[masked], positions[masked], current_ids[masked]
+        return rows, positions, current_ids
+
+
+def _same_rows(first: Forward, second: Forward) -> bool:
+    """Whether two forwards have the very same arrays where it counts for what their rows predict."""
+    return (
+        first.predicts is second.predicts
+        and first.logit_rows is second.logit_rows
+        and first.position_ids is second.position_ids
+    )

@@ -69,4 +69,4 @@ def proposals_of(confidence: list[float]) -> Proposals:
     step = Canvas([7, *[MASK] * count], CONFIG).step(Block(1, count + 1))
     columns = np.zeros((count, 1), dtype=np.float32)
     result = StepResult(step, rows[:, None], np.log(values)[:, None], columns[:, 0], columns[:, 0], columns)
-    return Proposals(rows + 1, rows, values, np.ones(count, dtype=np.bool_), rows, result)
+    return Proposals(rows + 1, rows, values, np.full(count, MASK), rows, result)

@@ -28,8 +28,13 @@ LOGSUMEXP = np.log(np.exp(LOGITS.astype(np.float64)).sum(1)).astype(np.float32)
 ENTROPY = np.array([-(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS], dtype=np.float32)
 
 
-def confidence_of(kind: ConfidenceKind, chosen: FloatArray) -> NDArray[Any]:
-    return confidences(kind, chosen, CANDIDATES, LOGSUMEXP, ENTROPY, np.random.default_rng(0))
+def confidence_of(kind: ConfidenceKind, candidate: int, logits: FloatArray = CANDIDATES) -> NDArray[Any]:
+    """Of both rows, or of those that there are, in the candidate of this index."""
+    count = logits.shape[0]
+    step = Canvas([7, *[MASK] * count], CONFIG).step(Block(1, count + 1))
+    ids, targets = np.zeros(logits.shape, dtype=np.int64), np.zeros((count, 1), dtype=np.float32)
+    result = StepResult(step, ids, logits, LOGSUMEXP[:count], ENTROPY[:count], targets)
+    return confidences(kind, np.arange(count), np.full(count, candidate), result, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -41,25 +46,23 @@ def confidence_of(kind: ConfidenceKind, chosen: FloatArray) -> NDArray[Any]:
     ],
 )
 def test_confidences_are_of_the_distribution_over_the_whole_vocabulary(kind: ConfidenceKind, expected: list[float]) -> None:
-    actual = confidence_of(kind, CANDIDATES[:, 0])
+    actual = confidence_of(kind, 0)
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_a_sampled_tokens_confidence_is_its_own_probability() -> None:
-    np.testing.assert_allclose(
-        confidence_of("maskgit_plus", CANDIDATES[:, 2]), [softmax(LOGITS[0])[2], softmax(LOGITS[1])[3]], rtol=1e-6
-    )
+    np.testing.assert_allclose(confidence_of("maskgit_plus", 2), [softmax(LOGITS[0])[2], softmax(LOGITS[1])[3]], rtol=1e-6)
 
 
 def test_a_margin_over_no_second_candidate_is_the_probability() -> None:
     only = CANDIDATES[:1, :1]
-    actual = confidences("topk_margin", only[:, 0], only, LOGSUMEXP[:1], ENTROPY[:1], np.random.default_rng(0))
+    actual = confidence_of("topk_margin", 0, only)
     np.testing.assert_allclose(actual, softmax(LOGITS[0])[:1], rtol=1e-6)
 
 
 def test_random_confidence_depends_on_the_seed_alone() -> None:
-    first, again = confidence_of("random", CANDIDATES[:, 0]), confidence_of("random", CANDIDATES[:, 3])
+    first, again = confidence_of("random", 0), confidence_of("random", 3)
     assert first.tolist() == again.tolist()
     assert len(set(first.tolist())) == 2
     assert ((first >= 0) & (first < 1)).all()
@@ -114,7 +117,7 @@ def test_what_rules_look_at_is_of_the_proposed_rows() -> None:
         target_logits=np.zeros((4, 1), dtype=np.float32),
     )
     rows = np.array([1, 3])
-    proposals = Proposals(rows + 1, np.array([3, 7]), np.array([0.6, 0.8], dtype=np.float32), rows > 1, rows, result)
+    proposals = Proposals(rows + 1, np.array([3, 7]), np.array([0.6, 0.8], dtype=np.float32), np.full(2, MASK), rows, result)
     assert len(proposals) == 2
     assert proposals.topk_ids.tolist() == [[3, 4], [7, 8]]
     np.testing.assert_allclose(np.exp(proposals.topk_log_probs), [[0.6 / np.e, 0.1 / np.e], [0.8, 0.1]], rtol=1e-6)
