@@ -179,7 +179,8 @@ class Canvas:
     def predicting(self, block: Block, forward: Forward) -> IntArray:
         """Return the forward's logit rows that predict masked positions of the block, by position."""
         rows = self.predicting_rows(block, forward)
-        return rows[self.tokens[forward.predicts[rows]] == self.mask_token_id]
+        masked: IntArray = rows[self.tokens[forward.predicts[rows]] == self.mask_token_id]
+        return masked
 
     def predicting_rows(self, block: Block, forward: Forward) -> IntArray:
         """Return the forward's logit rows that predict positions of the block that are decoded, masked or not, by position.

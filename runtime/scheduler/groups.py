@@ -120,6 +120,10 @@ def next_step(engines: Engines, active: Listed[Sequence]) -> Group | None:
     wanting = [(sequence, step) for sequence in active if (step := sequence.step) is not None]
     if not wanting:
         return None
+    if len(active) == 1:
+        sequence, step = wanting[0]
+        key = _key(engines, sequence, step, step.input_ids.size)
+        return _batched(engines[key[0]], [sequence], key)
     longest = max((step.input_ids.size for sequence, step in wanting if _is_whole(sequence, step)), default=0)
     groups: dict[Key, list[Sequence]] = {}
     for sequence, step in wanting:
@@ -146,7 +150,7 @@ def _batched(engine: Engine, sequences: list[Sequence], key: Key) -> Group:
     """Return the step of a group: over the lanes from its first to its last, those of nobody on padding."""
     model, sizes, cached, keep_rows = key
     lanes = [sequence.lanes[model].index for sequence in sequences] if cached else list(range(len(sequences)))
-    count = max(lanes) - min(lanes) + 1
+    count = max(lanes) - min(lanes) + 1 if len(lanes) > 1 else 1
     profile = engine.profile(sizes if count == sizes.batch else replace(sizes, batch=count))
     if not cached:
         return Group(sequences, profile, model, lanes, keep_rows=keep_rows)
