@@ -9,8 +9,9 @@ from pathlib import Path
 from shutil import copyfile
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle.bundle import Bundle, remember, sha256_of
+from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import FileRecord, GraphFile
+from ...runtime.bundle.verified import remember, sha256_of
 from ...runtime.engines.profiles import Workload
 from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_place, plan_file
 from ...runtime.engines.tensorrt.fingerprint import (

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from ...graphs.contract import DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import ALL_PLAIN, EMBEDDING, StoredPart, WeightFormats, weight_bytes
-from ...runtime.bundle.bundle import sha256_of
 from ...runtime.bundle.manifest import FileRecord
+from ...runtime.bundle.verified import sha256_of
 from ..checkpoint.checkpoint import Checkpoint
 from ..onnx.step_graph import WeightPlace
 from .encode import embedding_bytes, plain_bytes, quantised_bytes, source_name

@@ -15,8 +15,9 @@ from typing import Any
 
 import onnxruntime
 
-from dllm_edge.runtime.bundle.bundle import Bundle, sha256_of
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord
+from dllm_edge.runtime.bundle.verified import sha256_of
 from dllm_edge.runtime.engines.onnxruntime.executor import ELEMENT_TYPES
 from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
