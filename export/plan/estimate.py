@@ -82,14 +82,14 @@ def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
         peak_cache=peak_cache(config, compute, steps, decode.batch),
         activations=_activations(subject, steps, target),
         runtime=target.runtime,
-        build=build_bytes(stored, precision.formats.linear) if target.engine == "tensorrt" else 0,
+        build=peak_build_bytes(stored, precision.formats.linear) if target.engine == "tensorrt" else 0,
         load=target.runtime + (_cpu_load(subject, weights) if target.cpu else weights),
         limit=target.limit,
         build_limit=target.limit + target.swap if target.shared else None,
     )
 
 
-def build_bytes(stored: int, linear: WeightFormat) -> int:
+def peak_build_bytes(stored: int, linear: WeightFormat) -> int:
     """The peak of a build by TensorRT of `stored` bytes of weights, those of the layers in the format `linear`."""
     return int(BUILD_BASE + BUILD_FACTORS[linear.name] * stored)
 

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ...export.tensorrt.build import Built, build_engine
-from ...export.tensorrt.memory import MEMINFO, check_memory, estimated_memory
+from ...export.tensorrt.compilation import Compilation
+from ...export.tensorrt.memory import MEMINFO, check_memory, estimated_build_bytes
 from ...export.tensorrt.options import BuildOptions
 from ...export.tensorrt.progress import Progress as Tell
 from ...export.tensorrt.targets import choose_targets
@@ -65,9 +66,10 @@ def build_bundle(
     runs_here = present in chosen
     started = time.perf_counter()
     with build_progress() as tell:
-        prove = partial(run_once, bundle, library) if runs_here else None
-        admit = None if ignore_memory else partial(check_memory, bundle, meminfo)
-        built = build_engine(bundle, library, chosen, workload, options, tell, prove, admit)
+        trial = partial(run_once, bundle, library) if runs_here else None
+        check = None if ignore_memory else partial(check_memory, bundle, meminfo)
+        compilation = Compilation(bundle, library, chosen, options)
+        built = build_engine(compilation, workload, progress=tell, before_build=check, trial=trial)
     report(built, runs_here, time.perf_counter() - started, as_json)
 
 
@@ -122,7 +124,7 @@ def estimate_line(bundle: Bundle, library: Library, workload: Workload, targets:
     count, seconds = len(workload.profiles), estimated_seconds(bundle, workload, targets)
     least = "" if library.name == "tensorrt-rtx" else "at least "
     profiles = f"{count} profile{'' if count == 1 else 's'}"
-    memory = size(estimated_memory(bundle))
+    memory = size(estimated_build_bytes(bundle))
     return f"{profiles}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
 
 
