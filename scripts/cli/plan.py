@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.table import Table
 
 from ...export.plan.decode import Decode
-from ...export.plan.devices import GB, described
-from ...export.plan.model import Subject, known_dtype
+from ...export.plan.devices import GB, describe_device
+from ...export.plan.model import PlannedModel, known_dtype
 from ...export.plan.plan import ASSUMPTIONS, Plan, Row, decodes_of, make_plan
 from ...export.plan.speed import StepTime
 from ...export.plan.target import HEADROOM, Target, target_of
@@ -65,8 +65,9 @@ def target(
     desktop: bool,
     swap: float,
 ) -> Target:
-    found = described(device, memory, bandwidth, tflops, host=engine == "onnxruntime")
-    return target_of(found, engine, flavour, desktop, swap)
+    host = engine == "onnxruntime"
+    described = describe_device(device, memory_gb=memory, bandwidth_gb=bandwidth, tflops=tflops, host=host)
+    return target_of(described, engine=engine, flavour=flavour, desktop=desktop, swap_gb=swap)
 
 
 def lengths(gen_length: int, block_length: int, retention: float, batch: int) -> Decode:
@@ -78,9 +79,9 @@ def show_plan(wish: Wish, as_json: bool) -> bool:
     """Print the plan; whether everything fits."""
     if not wish.model:
         raise DllmEdgeError("give a folder with a config.json or a bundle, as in 'dllm-edge plan MODEL --device l4'")
-    subject = _subject(wish)
-    decodes = decodes_of(_systems(wish, subject), _contexts(wish, subject), wish.decode)
-    plan = make_plan(subject, wish.target, decodes, wish.tokens_per_forward)
+    model = _model(wish)
+    decodes = decodes_of(_systems(wish, model), _contexts(wish, model), wish.decode)
+    plan = make_plan(model, wish.target, decodes, wish.tokens_per_forward)
     if as_json:
         print_json(plan.to_json())
     else:
@@ -88,24 +89,24 @@ def show_plan(wish: Wish, as_json: bool) -> bool:
     return plan.fits
 
 
-def _subject(wish: Wish) -> Subject:
-    subject = Subject.read(CHECKPOINT if wish.model == DEMO else Path(wish.model))
-    precision = subject.precision
+def _model(wish: Wish) -> PlannedModel:
+    model = PlannedModel.read(CHECKPOINT if wish.model == DEMO else Path(wish.model))
+    precision = model.precision
     if wish.dtype is not None:
         precision = replace(precision, dtype=known_dtype(wish.dtype))
     formats = wish.formats.instead_of(precision.formats)
-    return replace(subject, precision=replace(precision, formats=formats))
+    return replace(model, precision=replace(precision, formats=formats))
 
 
-def _systems(wish: Wish, subject: Subject) -> list[str]:
+def _systems(wish: Wish, model: PlannedModel) -> list[str]:
     if wish.systems is not None:
         return parse_systems(wish.systems)
-    return [name for name, system in SYSTEMS.items() if subject.config.attention in system.attention]
+    return [name for name, system in SYSTEMS.items() if model.config.attention in system.attention]
 
 
-def _contexts(wish: Wish, subject: Subject) -> list[int]:
+def _contexts(wish: Wish, model: PlannedModel) -> list[int]:
     if wish.context is None:
-        return [min(CONTEXT, subject.config.max_positions)]
+        return [min(CONTEXT, model.config.max_positions)]
     parts = [part.strip() for part in wish.context.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() for part in parts):
         raise DllmEdgeError(f"--context {wish.context}: must be numbers of tokens separated by commas, as in 512,2048")
@@ -125,18 +126,22 @@ def _print(plan: Plan) -> None:
 def _heading(plan: Plan) -> dict[str, object]:
     target, device, first = plan.target, plan.target.device, plan.rows[0].estimate
     bandwidth = "" if device.bandwidth is None else f", {device.bandwidth / GB:g} GB/s"
-    reserve = f" of the memory without {size(target.reserve)} for the system" if target.reserve else " of the memory"
+    reserve = (
+        f" of the memory without {size(target.reserved_bytes)} for the system" if target.reserved_bytes else " of the memory"
+    )
     rows: dict[str, object] = {
-        "model": f"{plan.subject.path.name}: {plan.subject.config.family}, {plan.subject.precision}",
+        "model": f"{plan.model.path.name}: {plan.model.config.family}, {plan.model.precision}",
         "device": f"{device.name}, {size(device.memory)}{bandwidth}",
         "engine": f"{target.engine}, {'on the CPU, in float32' if target.cpu else f'{target.flavour} flavour'}",
-        "may fill": f"{size(target.limit)}, {HEADROOM:.0%}{reserve}",
-        "weights": f"{size(first.weights)} in memory, {size(first.stored)} in the bundle",
-        "loading": f"{size(first.load)} at most",
+        "may fill": f"{size(target.limit_bytes)}, {HEADROOM:.0%}{reserve}",
+        "weights": f"{size(first.weight_bytes)} in memory, {size(first.stored_weight_bytes)} in the bundle",
+        "loading": f"{size(first.load_bytes)} at most",
     }
-    if first.build:
-        place = "on the device" if target.shared else "in the memory of the host that builds"
-        rows["building"] = f"about {size(first.build)} {place}" + (f", {size(target.swap)} of it swap" if target.swap else "")
+    if first.build_bytes:
+        memory = "on the device" if target.shares_memory else "in the memory of the host that builds"
+        rows["building"] = f"about {size(first.build_bytes)} {memory}" + (
+            f", {size(target.swap_bytes)} of it swap" if target.swap_bytes else ""
+        )
     return rows | ({"note": device.note} if device.note else {})
 
 
@@ -166,14 +171,14 @@ def _tokens(plan: Plan, cell: str) -> list[str]:
 
 
 def _cells(plan: Plan, row: Row) -> list[str]:
-    found, steady, peak = row.estimate, row.estimate.steady_cache, row.estimate.peak_cache
+    figures, steady, peak = row.estimate, row.estimate.steady_cache_bytes, row.estimate.peak_cache_bytes
     cells = [
-        found.decode.system,
-        str(found.decode.context),
+        figures.scenario.decode.system,
+        str(figures.scenario.decode.context),
         "none" if not peak else _short(steady) if steady == peak else f"{_short(steady)}\n({_short(peak)})",
-        _short(found.activations),
-        _short(found.run),
-        "[green]yes" if found.fits else "[red]no",
+        _short(figures.activation_bytes),
+        _short(figures.run_bytes),
+        "[green]yes" if figures.fits else "[red]no",
     ]
     if row.speed is None:
         return [*cells, "?", "?", *_tokens(plan, "?")]
@@ -194,13 +199,13 @@ def _shortfalls(plan: Plan) -> list[str]:
     """What is missing, phase by phase, and a line for each way out; once for all decodes of which it is the same."""
     names: dict[tuple[str, ...], list[str]] = {}
     for row in (row for row in plan.rows if not row.estimate.fits):
-        decode = row.estimate.decode
+        decode = row.estimate.scenario.decode
         names.setdefault(_shortfall(plan, row), []).append(f"{decode.system} at {decode.context}")
     return [line for lines, found in names.items() for line in (f"{', '.join(found)}: {lines[0]}", *lines[1:])]
 
 
 def _shortfall(plan: Plan, row: Row) -> tuple[str, ...]:
-    missing = ", ".join(f"{phase} lacks {size(count)}" for phase, count in row.estimate.over.items())
+    missing = ", ".join(f"{phase} lacks {size(count)}" for phase, count in row.estimate.missing_bytes.items())
     ways = [f"  would fit: {remedy}" for remedy in row.remedies]
     none = f"  nothing that was tried fits {plan.target.device.name}: take a larger device or a smaller model"
     return (f"does not fit, {missing}", *(ways or [none]))

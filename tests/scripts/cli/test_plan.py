@@ -154,7 +154,7 @@ WITHOUT_TORCH = """
 import sys
 for name in ("torch", "onnx", "onnxscript"):
     sys.modules[name] = None
-from dllm_edge.scripts.cli import main
+from dllm_edge.scripts.cli.main import main
 main(sys.argv[1:])
 """
 
