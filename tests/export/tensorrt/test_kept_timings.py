@@ -1,4 +1,4 @@
-"""Timings outlive the builds that fail. TensorRT-RTX has none: in their place each graph compiled adds a letter to the file."""
+"""Timings outlive the builds that fail. TensorRT-RTX has none: here each graph compiled adds a letter to the file instead."""
 
 from __future__ import annotations
 
