@@ -8,7 +8,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 from onnx.defs import OpSchema
 
-from ..tensorrt.operators import operator_types
+from ..tensorrt.operators import operator_dtypes
 
 # The inputs that its parser wants as constants.
 CONSTANT_INPUTS = {"ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "TopK": 1}
@@ -25,7 +25,7 @@ def operator_problems(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
 
 
 def _names(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
-    for name in sorted({node.op_type for node in model.graph.node} - operator_types(flavour).keys()):
+    for name in sorted({node.op_type for node in model.graph.node} - operator_dtypes(flavour).keys()):
         yield f"the operator {name} is not one of the {flavour} flavour"
 
 
@@ -40,7 +40,7 @@ def _constants(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _types(model: onnx.ModelProto, flavour: str) -> Iterator[str]:
-    known = operator_types(flavour)
+    known = operator_dtypes(flavour)
     try:
         types = tensor_types(model)
     except onnx.shape_inference.InferenceError as error:

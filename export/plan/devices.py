@@ -1,4 +1,4 @@
-"""Devices by name, as their makers publish them: what a plan is made against."""
+"""Devices by name with the figures that their makers publish, and devices that a user's own figures describe."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Literal
 
 from ...graphs.errors import DllmEdgeError
 
-Kind = Literal["jetson", "gpu", "host"]
+DeviceKind = Literal["jetson", "gpu", "host"]
 
 GB = 10**9
+GB_IN_BYTES = "GB (10^9 bytes)"
 LARGEST_FIGURE = 10**6
-"""Of GB, GB/s and TFLOPS that are given: more is a mistake of the unit."""
+"""Of GB, GB/s and TFLOPS that a user may write: more is a mistake of the unit."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Device:
 
     `memory` is in bytes, of the data sheet's decimal gigabytes: what the system reports is at least about that (an 8 GB
     Orin Nano: 7.99 GB; a 24 GB L4 with ECC: 24.1 GB). `bandwidth` is in bytes a second, `flops` dense float16 tensor
-    operations a second with float32 accumulation; None where no figure is published or sure.
+    operations a second with float32 accumulation; None where no figure is published, or published ones differ.
     """
 
     name: str
-    kind: Kind
+    kind: DeviceKind
     memory: int
     bandwidth: float | None
     compute_capability: str | None = None
@@ -79,6 +80,7 @@ DEVICES: dict[str, Device] = {
 
 
 def find_device(name: str) -> Device:
+    """Return the device of this name; raises `DllmEdgeError` that lists the names where there is none."""
     if name not in DEVICES:
         raise DllmEdgeError(
             f"unknown device '{name}': choose one of {', '.join(DEVICES)}, or describe it with --memory and --bandwidth"
@@ -86,25 +88,37 @@ def find_device(name: str) -> Device:
     return DEVICES[name]
 
 
-def described(
-    name: str | None,
-    memory: float | None,
-    bandwidth: float | None,
-    tflops: float | None,
+def describe_device(
+    name: str | None = None,
+    *,
+    memory_gb: float | None = None,
+    bandwidth_gb: float | None = None,
+    tflops: float | None = None,
     host: bool = False,
 ) -> Device:
-    """The named device with what is given in its figures' place, or one made of those figures: GB, GB/s, TFLOPS."""
-    if name is None and memory is None:
+    """Return the named device with its own figures where none are passed, or one that the figures alone describe.
+
+    `bandwidth_gb` is in GB/s; a device without a name is a card, or with `host` a computer. Raises `DllmEdgeError` for figures
+    that are out of range, and where neither a name nor the memory is passed.
+    """
+    if name is None and memory_gb is None:
         raise DllmEdgeError("name a --device ('dllm-edge plan --list-devices' shows them), or give --memory and --bandwidth")
-    figures = (("--memory", memory, "GB (10^9 bytes)"), ("--bandwidth", bandwidth, "GB/s"), ("--tflops", tflops, "TFLOPS"))
+    figures = (("--memory", memory_gb, GB_IN_BYTES), ("--bandwidth", bandwidth_gb, "GB/s"), ("--tflops", tflops, "TFLOPS"))
     for option, value, unit in figures:
-        if value is not None and not 0 < value < LARGEST_FIGURE:
-            raise DllmEdgeError(f"{option} {value:g}: must be above 0 and below {LARGEST_FIGURE}, in {unit}")
+        if value is not None:
+            check_figure(option, value, unit)
     device = Device("described", "host" if host else "gpu", 0, None) if name is None else find_device(name)
     return replace(
         device,
-        memory=device.memory if memory is None else int(memory * GB),
-        bandwidth=device.bandwidth if bandwidth is None else bandwidth * GB,
+        memory=device.memory if memory_gb is None else int(memory_gb * GB),
+        bandwidth=device.bandwidth if bandwidth_gb is None else bandwidth_gb * GB,
         flops=device.flops if tflops is None else tflops * 1e12,
-        note=device.note if bandwidth is None and tflops is None else "",
+        note=device.note if bandwidth_gb is None and tflops is None else "",
     )
+
+
+def check_figure(option: str, value: float, unit: str, *, zero: bool = False) -> None:
+    """Raise `DllmEdgeError` unless `value` is a number above 0, or with `zero` at least 0, and below `LARGEST_FIGURE`."""
+    if not (0 < value < LARGEST_FIGURE or (zero and value == 0)):
+        least = "at least 0" if zero else "above 0"
+        raise DllmEdgeError(f"{option} {value:g}: must be {least} and below {LARGEST_FIGURE}, in {unit}")

@@ -1,16 +1,18 @@
-"""The memory of one model, decode and target, phase by phase: building the engine, loading it, running it."""
+"""The memory that a scenario takes, phase by phase: building the engine, loading it, running it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from ...graphs.contract import cache_bytes
 from ...graphs.weight_formats import WeightFormat
-from .decode import Decode, Steps, steps_of
+from .activations import activation_bytes, new_row_bytes
 from .devices import GB
-from .memory import activations, new_rows, peak_cache, steady_cache
-from .model import Precision, Subject, cpu_weights, embedding_bytes, folded_weights, stored_weights
-from .target import Target
+from .model import Precision
+from .scenario import Scenario
+from .steps import Steps, steps_of
+from .weights import cpu_weight_bytes, embedding_bytes, folded_weight_bytes, stored_weight_bytes
 
 Phase = Literal["build", "load", "run"]
 
@@ -19,93 +21,117 @@ Phase = Literal["build", "load", "run"]
 # byte one is the mapped file, which can be dropped; but a build beside a GPU also needs copies there, to time kernels with,
 # which nobody has measured here.
 BUILD_FACTORS, BUILD_BASE = {"plain": 3.4, "int8": 4.4, "int4": 3.8}, 0.6 * GB
-# In the same builds plans were 14 to 18 MB a profile larger than their weights, and those of int8 by a third of the weights.
+# In the same builds engine files were 14 to 18 MB a profile larger than their weights, and those of int8 by a third of these.
 PROFILE_BYTES = 18_000_000
-PLAN_FACTORS = {"plain": 1.0, "int8": 1.32, "int4": 1.0}
+ENGINE_FACTORS = {"plain": 1.0, "int8": 1.32, "int4": 1.0}
 # ONNX Runtime 1.31's CPU provider while it loads a bundle: of what it casts to float32, 2.4 and 2.6 times the result, measured
 # with 0.54 and 1.7 GB; of the rest 1.2 to 1.5 times; of an embedding, which is mapped, nothing.
 FOLDING, LOADING = 2.6, 1.3
 
 
 @dataclass(frozen=True)
+class PhaseMemory:
+    """The bytes that a phase needs, and those that it may fill."""
+
+    phase: Phase
+    needed_bytes: int
+    limit_bytes: int
+
+    @property
+    def share(self) -> float:
+        """What is needed, as a share of the limit, which is not 0."""
+        return self.needed_bytes / self.limit_bytes
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """Bytes. `stored` are the weights in the bundle, `weights` what they take in memory. Builds take the device's memory where
-    it is the host's, too; else that of a host whose `build_limit` is not known."""
+    """What a scenario takes: `stored_weight_bytes` are the weights in the bundle, `weight_bytes` what they take in memory."""
 
-    precision: Precision
-    decode: Decode
+    scenario: Scenario
     steps: Steps
-    stored: int
-    weights: int
-    steady_cache: int
-    peak_cache: int
-    activations: int
-    runtime: int
-    build: int
-    load: int
-    limit: int
-    build_limit: int | None
+    stored_weight_bytes: int
+    weight_bytes: int
+    steady_cache_bytes: int
+    peak_cache_bytes: int
+    activation_bytes: int
+    runtime_bytes: int
+    build_bytes: int
+    load_bytes: int
 
     @property
-    def run(self) -> int:
-        return self.weights + self.peak_cache + self.activations + self.runtime
+    def run_bytes(self) -> int:
+        """Bytes while it decodes."""
+        return self.weight_bytes + self.peak_cache_bytes + self.activation_bytes + self.runtime_bytes
 
     @property
-    def over(self) -> dict[Phase, int]:
+    def phases(self) -> list[PhaseMemory]:
+        """The phases in their order; no build where none is needed, or where it takes a host's memory that is not known."""
+        target = self.scenario.target
+        phases = [
+            PhaseMemory("load", self.load_bytes, target.limit_bytes),
+            PhaseMemory("run", self.run_bytes, target.limit_bytes),
+        ]
+        if self.build_bytes and target.build_limit_bytes is not None:
+            phases.insert(0, PhaseMemory("build", self.build_bytes, target.build_limit_bytes))
+        return phases
+
+    @property
+    def missing_bytes(self) -> dict[Phase, int]:
         """By phase that does not fit, the bytes that are missing."""
-        wanted: dict[Phase, tuple[int, int | None]] = {
-            "build": (self.build, self.build_limit),
-            "load": (self.load, self.limit),
-            "run": (self.run, self.limit),
-        }
-        return {phase: need - limit for phase, (need, limit) in wanted.items() if limit is not None and need > limit}
+        return {each.phase: missing for each in self.phases if (missing := each.needed_bytes - each.limit_bytes) > 0}
 
     @property
     def fits(self) -> bool:
-        return not self.over
+        """Whether every phase does."""
+        return not self.missing_bytes
 
 
-def estimate(subject: Subject, decode: Decode, target: Target) -> Estimate:
-    config, precision = subject.config, subject.precision
-    compute, steps = target.compute(precision.dtype), steps_of(config, decode)
-    stored = stored_weights(config, precision)
-    linear = precision.formats.linear.name
-    plan = int(PLAN_FACTORS[linear] * stored) + PROFILE_BYTES * len(steps.profiles)
-    weights = cpu_weights(config, precision) if target.cpu else plan if target.engine == "tensorrt" else stored
+def estimate(scenario: Scenario) -> Estimate:
+    """Estimate the memory of a scenario; raises `DllmEdgeError` for a decode that does not fit the model."""
+    config, precision, target = scenario.model.config, scenario.model.precision, scenario.target
+    steps = steps_of(config, scenario.decode)
+    stored, weights = stored_weight_bytes(config, precision), _weight_bytes(scenario, steps)
     return Estimate(
-        precision=precision,
-        decode=decode,
+        scenario=scenario,
         steps=steps,
-        stored=stored,
-        weights=weights,
-        steady_cache=steady_cache(config, compute, steps, decode.batch),
-        peak_cache=peak_cache(config, compute, steps, decode.batch),
-        activations=_activations(subject, steps, target),
-        runtime=target.runtime,
-        build=build_bytes(stored, precision.formats.linear) if target.engine == "tensorrt" else 0,
-        load=target.runtime + (_cpu_load(subject, weights) if target.cpu else weights),
-        limit=target.limit,
-        build_limit=target.limit + target.swap if target.shared else None,
+        stored_weight_bytes=stored,
+        weight_bytes=weights,
+        steady_cache_bytes=cache_bytes(config, scenario.compute_dtype, steps.steady_slots),
+        peak_cache_bytes=cache_bytes(config, scenario.compute_dtype, steps.peak_slots),
+        activation_bytes=max(_step_bytes(scenario, steps)),
+        runtime_bytes=target.runtime_bytes,
+        build_bytes=peak_build_bytes(stored, precision.formats.linear) if target.engine == "tensorrt" else 0,
+        load_bytes=target.runtime_bytes + (_cpu_load_bytes(scenario, weights) if target.cpu else weights),
     )
 
 
-def build_bytes(stored: int, linear: WeightFormat) -> int:
-    """The peak of a build by TensorRT of `stored` bytes of weights, those of the layers in the format `linear`."""
-    return int(BUILD_BASE + BUILD_FACTORS[linear.name] * stored)
+def peak_build_bytes(stored_bytes: int, linear: WeightFormat) -> int:
+    """Return the peak of a build by TensorRT of so many bytes of weights, those of the layers in the format `linear`."""
+    return int(BUILD_BASE + BUILD_FACTORS[linear.name] * stored_bytes)
 
 
-def _activations(subject: Subject, steps: Steps, target: Target) -> int:
-    """Of the step that takes most, with its new keys and values; a refresh's lie in a cache."""
-    config, compute = subject.config, target.compute(subject.precision.dtype)
-    scores = target.scores(compute)
-    unbound = [steps.full] if steps.block is None or steps.staged else []
-    unbound += [] if steps.block is None else [steps.block]
-    sizes = [activations(config, compute, steps.full, scores)]
-    sizes += [activations(config, compute, step, scores) + new_rows(config, compute, step) for step in unbound]
-    return max(sizes)
+def _weight_bytes(scenario: Scenario, steps: Steps) -> int:
+    """Return the bytes of the weights in memory: with TensorRT those of the engine file that they are in."""
+    config, precision, target = scenario.model.config, scenario.model.precision, scenario.target
+    if target.cpu:
+        return cpu_weight_bytes(config, precision)
+    stored = stored_weight_bytes(config, precision)
+    if target.engine == "tensorrt":
+        return int(ENGINE_FACTORS[precision.formats.linear.name] * stored) + PROFILE_BYTES * len(steps.profiles)
+    return stored
 
 
-def _cpu_load(subject: Subject, weights: int) -> int:
-    folded = folded_weights(subject.config, subject.precision)
-    mapped = 0 if subject.config.tie_embeddings else embedding_bytes(subject.config, Precision("float32"))
+def _step_bytes(scenario: Scenario, steps: Steps) -> list[int]:
+    """Return the bytes of each profile's values, with its new keys and values where they do not lie in a cache."""
+    config, dtype = scenario.model.config, scenario.compute_dtype
+    scores = scenario.target.score_arrays(dtype)
+    unbound = {profile: new_row_bytes(config, dtype, profile) for profile in steps.unbound}
+    return [activation_bytes(config, dtype, profile, scores) + unbound.get(profile, 0) for profile in steps.profiles]
+
+
+def _cpu_load_bytes(scenario: Scenario, weights: int) -> int:
+    """Return the peak of ONNX Runtime's CPU provider while it loads what will be `weights` bytes."""
+    config = scenario.model.config
+    folded = folded_weight_bytes(config, scenario.model.precision)
+    mapped = 0 if config.tie_embeddings else embedding_bytes(config, Precision("float32"))
     return int(FOLDING * folded + LOADING * (weights - folded - mapped))

@@ -1,4 +1,4 @@
-"""What is planned for: a model's architecture and stored type, from a bundle's manifest or a `config.json` alone."""
+"""The model that is planned for: its architecture and precision, from a bundle's manifest or a `config.json` alone."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...graphs.config import ModelConfig
-from ...graphs.dtypes import DTYPES, DType, parse_dtype
+from ...graphs.dtypes import DType, parse_dtype
 from ...graphs.errors import DllmEdgeError
 from ...graphs.families import default_dtype, family_of
-from ...graphs.parameters import EMBEDDING, LM_HEAD, parameter_count, parameter_shapes
-from ...graphs.weight_formats import WeightFormats, stored_bytes, weight_bytes
+from ...graphs.weight_formats import WeightFormats
 from ...runtime.bundle.manifest import MANIFEST, read_manifest
 from ..json_file import read_object
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What weights are stored as and, in the dtype, computed in."""
+    """`dtype` is what is computed in, and what the weights are stored as that `formats` leaves plain."""
 
     dtype: DType
     formats: WeightFormats = field(default_factory=WeightFormats)
@@ -28,7 +27,7 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlannedModel:
     """A model that need not be there yet: nothing but its configuration is read."""
 
     path: Path
@@ -36,8 +35,8 @@ class Subject:
     precision: Precision
 
     @classmethod
-    def read(cls, folder: Path) -> Subject:
-        """From a bundle, or from a folder that holds a Hugging Face `config.json`."""
+    def read(cls, folder: Path) -> PlannedModel:
+        """Read a bundle, or a folder that holds a Hugging Face `config.json`; raises `DllmEdgeError` where it is neither."""
         if (folder / MANIFEST).is_file():
             manifest = read_manifest(folder)
             return cls(folder, manifest.config, Precision(manifest.stored, manifest.weights))
@@ -48,40 +47,3 @@ class Subject:
         # transformers 5 writes `dtype`; a config without either means float32.
         stored = str(data.get("dtype") or data.get("torch_dtype") or "float32")
         return cls(folder, family.config(data), Precision(parse_dtype(default_dtype(family, stored))))
-
-
-def stored_weights(config: ModelConfig, precision: Precision) -> int:
-    """Bytes of all weights, as a bundle holds them."""
-    return weight_bytes(config, precision.dtype, precision.formats)
-
-
-def read_weights(config: ModelConfig, precision: Precision) -> int:
-    """Bytes of weights that one step reads: all, but of an embedding that is not the LM head, too, only a few rows."""
-    whole = stored_weights(config, precision)
-    return whole if LM_HEAD not in precision.formats.shapes(config) else whole - embedding_bytes(config, precision)
-
-
-def cpu_weights(config: ModelConfig, precision: Precision) -> int:
-    """Bytes of all weights as ONNX Runtime's CPU provider computes with them: plain ones in float32, integers as they are."""
-    return weight_bytes(config, "float32", precision.formats)
-
-
-def folded_weights(config: ModelConfig, precision: Precision) -> int:
-    """Bytes in float32 of what it casts while it loads a bundle: plain weights of another type, without the embedding."""
-    if precision.dtype == "float32":
-        return 0
-    formats = precision.formats
-    plain = {name: shape for name, shape in formats.shapes(config).items() if not formats.of(name, shape).quantised}
-    if LM_HEAD in formats.shapes(config):
-        plain.pop(EMBEDDING, None)
-    return DTYPES["float32"].nbytes(parameter_count(plain))
-
-
-def parameters(config: ModelConfig) -> int:
-    """Of the layers, which every row passes through."""
-    shapes = parameter_shapes(config)
-    return parameter_count({name: shape for name, shape in shapes.items() if name not in (EMBEDDING, LM_HEAD)})
-
-
-def embedding_bytes(config: ModelConfig, precision: Precision) -> int:
-    return stored_bytes((config.vocab_size, config.hidden_size), precision.dtype, precision.formats.embedding)

@@ -1,16 +1,24 @@
-"""The whole plan: each system at each context on one target, with its speed and, where it does not fit, what would."""
+"""The whole plan: each system at each context on one target, with its speed and, where it does not fit, what would.
+
+A `scenario` is a `model` (its configuration alone is read), a `decode` (system and lengths) and a `target` (one of `devices`,
+an engine and a flavour). `steps` says what such a decode asks of an engine. `weights` and `activations` count bytes,
+`estimate` adds them up for each phase, and `speed` bounds the steps and tokens a second from the same figures. Where a phase
+lacks memory, `remedies` looks for the fewest `changes` (one of them `smaller_formats`) with which the estimate fits. A plan is
+a row of these for each scenario, printed by the command or written as JSON.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from .decode import Decode
-from .estimate import Estimate
-from .model import Subject
-from .remedies import Remedy, Situation, remedies
+from .estimate import Estimate, estimate
+from .model import PlannedModel
+from .remedies import Remedy, remedies
+from .scenario import Scenario
 from .speed import Speed, StepTime, speed
 from .target import HEADROOM, Target
 
@@ -29,80 +37,85 @@ class Row:
     speed: Speed | None
     remedies: list[Remedy]
 
+    def to_json(self, tokens_per_forward: float | None) -> dict[str, Any]:
+        """Return the figures of the row, with tokens a second where `tokens_per_forward` is known."""
+        data = _estimate_json(self.estimate) | {"remedies": [str(remedy) for remedy in self.remedies]}
+        return data if self.speed is None else data | _speed_json(self.speed, tokens_per_forward)
+
 
 @dataclass(frozen=True)
 class Plan:
-    subject: Subject
+    """A row for each decode; `tokens_per_forward` is what a forward commits on average, None where it is not known."""
+
+    model: PlannedModel
     target: Target
     rows: list[Row]
     tokens_per_forward: float | None
 
     @property
     def fits(self) -> bool:
+        """Whether every row does."""
         return all(row.estimate.fits for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        device = self.target.device
+        """Return the whole plan as what `plan --json` prints."""
+        model, target = self.model, self.target
+        limits = {"limit_bytes": target.limit_bytes, "reserved_bytes": target.reserved_bytes}
         return {
             "estimate": True,
             "fits": self.fits,
-            "model": {
-                "path": str(self.subject.path),
-                "family": self.subject.config.family,
-                "precision": str(self.subject.precision),
-            },
-            "device": vars(device) | {"limit_bytes": self.target.limit, "reserved_bytes": self.target.reserve},
-            "engine": self.target.engine,
-            "flavour": self.target.flavour,
-            "plans": [self._row(row) for row in self.rows],
+            "model": {"path": str(model.path), "family": model.config.family, "precision": str(model.precision)},
+            "device": vars(target.device) | limits,
+            "engine": target.engine,
+            "flavour": target.flavour,
+            "plans": [row.to_json(self.tokens_per_forward) for row in self.rows],
             "assumptions": list(ASSUMPTIONS),
         }
 
-    def _row(self, row: Row) -> dict[str, Any]:
-        found = row.estimate
-        data = {
-            **{name: value for name, value in vars(found.decode).items() if name != "retention"},
-            **({"retention": found.decode.retention} if found.steps.staged else {}),
-            "weight_bytes": found.weights,
-            "stored_weight_bytes": found.stored,
-            "steady_cache_bytes": found.steady_cache,
-            "peak_cache_bytes": found.peak_cache,
-            "activation_bytes": found.activations,
-            "runtime_bytes": found.runtime,
-            "run_bytes": found.run,
-            "load_bytes": found.load,
-            "build_bytes": found.build,
-            "fits": found.fits,
-            "missing_bytes": dict(found.over),
-            "remedies": [str(remedy) for remedy in row.remedies],
-        }
-        return data | ({} if row.speed is None else self._speed(row.speed))
 
-    def _speed(self, found: Speed) -> dict[str, Any]:
-        data: dict[str, Any] = {"steps_per_second": found.steps_per_second, "full_step": _step_json(found.full)}
-        if found.block is not None:
-            data["block_step"] = _step_json(found.block)
-        if self.tokens_per_forward is not None:
-            data["tokens_per_second"] = found.tokens_per_second(self.tokens_per_forward)
-        return data
-
-
-def make_plan(subject: Subject, target: Target, decodes: Iterable[Decode], tokens_per_forward: float | None = None) -> Plan:
-    subject.precision.formats.check(subject.config)
-    return Plan(subject, target, [_row(Situation(subject, decode, target)) for decode in decodes], tokens_per_forward)
+def make_plan(model: PlannedModel, target: Target, decodes: Iterable[Decode], tokens_per_forward: float | None = None) -> Plan:
+    """Plan the decodes; raises `DllmEdgeError` for formats and lengths that do not fit the model."""
+    model.precision.formats.check(model.config)
+    return Plan(model, target, [_row(Scenario(model, decode, target)) for decode in decodes], tokens_per_forward)
 
 
 def decodes_of(systems: Iterable[str], contexts: Iterable[int], like: Decode) -> list[Decode]:
-    """`like` with each of the systems at each of the contexts."""
-    return [
-        Decode(system, context, like.gen_length, like.block_length, like.retention, like.batch)
-        for system, context in product(systems, contexts)
-    ]
+    """Return `like` with each of the systems at each of the contexts."""
+    return [replace(like, system=system, context=context) for system, context in product(systems, contexts)]
 
 
-def _row(situation: Situation) -> Row:
-    found = situation.estimate()
-    return Row(found, speed(situation.subject.config, found, situation.target), [] if found.fits else remedies(situation))
+def _row(scenario: Scenario) -> Row:
+    """Return the row of one scenario."""
+    figures = estimate(scenario)
+    return Row(figures, speed(figures), [] if figures.fits else remedies(scenario))
+
+
+def _estimate_json(figures: Estimate) -> dict[str, Any]:
+    decode = vars(figures.scenario.decode)
+    return {
+        **{name: value for name, value in decode.items() if name != "retention"},
+        **({"retention": decode["retention"]} if figures.steps.evicts else {}),
+        "weight_bytes": figures.weight_bytes,
+        "stored_weight_bytes": figures.stored_weight_bytes,
+        "steady_cache_bytes": figures.steady_cache_bytes,
+        "peak_cache_bytes": figures.peak_cache_bytes,
+        "activation_bytes": figures.activation_bytes,
+        "runtime_bytes": figures.runtime_bytes,
+        "run_bytes": figures.run_bytes,
+        "load_bytes": figures.load_bytes,
+        "build_bytes": figures.build_bytes,
+        "fits": figures.fits,
+        "missing_bytes": dict(figures.missing_bytes),
+    }
+
+
+def _speed_json(bound: Speed, tokens_per_forward: float | None) -> dict[str, Any]:
+    data: dict[str, Any] = {"steps_per_second": bound.steps_per_second, "full_step": _step_json(bound.full)}
+    if bound.block is not None:
+        data["block_step"] = _step_json(bound.block)
+    if tokens_per_forward is not None:
+        data["tokens_per_second"] = bound.tokens_per_second(tokens_per_forward)
+    return data
 
 
 def _step_json(step: StepTime) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from ...graphs.dtypes import DType
 from ...graphs.errors import DllmEdgeError
-from .devices import GB, LARGEST_FIGURE, Device, Kind
+from .devices import GB, GB_IN_BYTES, Device, DeviceKind, check_figure
 
 Engine = Literal["tensorrt", "onnxruntime"]
 Flavour = Literal["fused", "portable"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+Choice = TypeVar("Choice", bound=str)
 
 HEADROOM = 0.9
 """The share of the free memory that a plan fills at most: estimates are off, and other programs come and go."""
 # Assumptions, for `free -m` on the device to correct: an Ubuntu of JetPack without and with its desktop; a computer's;
 # a card that draws a desktop.
-RESERVE: dict[Kind, tuple[float, float]] = {
+RESERVE: dict[DeviceKind, tuple[float, float]] = {
     "jetson": (0.9 * GB, 2.0 * GB),
     "host": (1.0 * GB, 2.0 * GB),
     "gpu": (0.0, 0.6 * GB),
@@ -28,17 +31,17 @@ RUNTIME = {"cuda": 0.6 * GB, "cpu": 0.1 * GB}
 
 @dataclass(frozen=True)
 class Target:
-    """`swap` are bytes of swap that a build may fill beside the memory."""
+    """`desktop` says whether the device draws one; `swap_bytes` are what a build may fill beside the memory."""
 
     device: Device
     engine: Engine
     flavour: Flavour
     desktop: bool = False
-    swap: int = 0
+    swap_bytes: int = 0
 
     @property
     def cpu(self) -> bool:
-        """ONNX Runtime means a card's CUDA provider, and the CPU of everything else."""
+        """Whether a CPU computes: ONNX Runtime means a card's CUDA provider, and the CPU of everything else."""
         return self.engine == "onnxruntime" and self.device.kind != "gpu"
 
     @property
@@ -47,49 +50,65 @@ class Target:
         return self.engine == "tensorrt" and self.flavour == "portable" and self.device.orin
 
     @property
-    def shared(self) -> bool:
+    def shares_memory(self) -> bool:
         """Whether host and device have the same memory, so that builds take from it."""
         return self.device.kind != "gpu"
 
-    def compute(self, stored: DType) -> DType:
-        """The CPU runs a bundle's float32 graphs."""
-        return "float32" if self.cpu else stored
+    def compute_dtype(self, stored_dtype: DType) -> DType:
+        """Return what graphs compute in: the CPU runs a bundle's float32 graphs."""
+        return "float32" if self.cpu else stored_dtype
 
-    def scores(self, compute: DType) -> int:
-        """How many float32 arrays of attention's scores are in memory whole at a time.
+    def score_arrays(self, compute_dtype: DType) -> int:
+        """Return how many float32 arrays of attention's scores are in memory whole at a time.
 
         None in TensorRT's fused attention, which it does not have in float32; one in ONNX Runtime's; three in the portable
         flavour (masked, exponentials, quotient): as ONNX Runtime's CPU provider has them, TensorRT may have fewer.
         """
         if self.flavour == "portable":
             return 3
-        return 1 if self.engine == "onnxruntime" or compute == "float32" else 0
+        return 1 if self.engine == "onnxruntime" or compute_dtype == "float32" else 0
 
     @property
-    def reserve(self) -> int:
+    def reserved_bytes(self) -> int:
         """Bytes of the operating system."""
         return int(RESERVE[self.device.kind][self.desktop])
 
     @property
-    def runtime(self) -> int:
+    def runtime_bytes(self) -> int:
         """Bytes of the process without weights, caches and values."""
         return int(RUNTIME["cpu" if self.cpu else "cuda"])
 
     @property
-    def limit(self) -> int:
+    def limit_bytes(self) -> int:
         """Bytes that a model may fill."""
-        return int(HEADROOM * max(0, self.device.memory - self.reserve))
+        return int(HEADROOM * max(0, self.device.memory - self.reserved_bytes))
+
+    @property
+    def build_limit_bytes(self) -> int | None:
+        """Bytes that a build may fill, with swap; None where it takes those of a host that is not known."""
+        return self.limit_bytes + self.swap_bytes if self.shares_memory else None
 
 
-def target_of(device: Device, engine: str, flavour: str | None, desktop: bool, swap: float) -> Target:
-    """`flavour` None: the portable one on an Orin, whose JetPack 6.2 takes no other, else the fused one. `swap` is in GB."""
-    if not 0 <= swap < LARGEST_FIGURE:
-        raise DllmEdgeError(f"--swap {swap:g}: must be at least 0 and below {LARGEST_FIGURE}, in GB (10^9 bytes)")
-    for known in get_args(Engine):
-        if engine == known:
-            chosen = flavour or ("portable" if device.orin else "fused")
-            for kind in get_args(Flavour):
-                if chosen == kind:
-                    return Target(device, known, kind, desktop, int(swap * GB))
-            raise DllmEdgeError(f"unknown flavour {chosen!r}: choose one of {', '.join(get_args(Flavour))}")
-    raise DllmEdgeError(f"unknown engine '{engine}': choose one of {', '.join(get_args(Engine))}")
+def target_of(
+    device: Device, *, engine: str = "tensorrt", flavour: str | None = None, desktop: bool = False, swap_gb: float = 0
+) -> Target:
+    """Return the target that these options mean; raises `DllmEdgeError` for what is unknown or out of range.
+
+    `flavour` None: the portable one on an Orin, whose JetPack 6.2 takes no other, else the fused one.
+    """
+    check_figure("--swap", swap_gb, GB_IN_BYTES, zero=True)
+    return Target(
+        device,
+        _one_of(ENGINES, engine, "engine"),
+        _one_of(FLAVOURS, flavour or ("portable" if device.orin else "fused"), "flavour"),
+        desktop,
+        int(swap_gb * GB),
+    )
+
+
+def _one_of(choices: tuple[Choice, ...], word: str, name: str) -> Choice:
+    """Return the choice that `word` is; raises `DllmEdgeError` that lists them where it is none."""
+    for choice in choices:
+        if word == choice:
+            return choice
+    raise DllmEdgeError(f"unknown {name} '{word}': choose one of {', '.join(choices)}")

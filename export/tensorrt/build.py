@@ -1,4 +1,4 @@
-"""Building an engine: one plan for each graph of a workload, written beside the bundle's other engines or not at all."""
+"""Building an engine: one engine file for each graph of a workload, written beside the bundle's other engines or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from shutil import copyfile
 
 from ...graphs.errors import DllmEdgeError
-from ...runtime.bundle.bundle import Bundle, remember, sha256_of
-from ...runtime.bundle.manifest import FileRecord, GraphFile
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import FileRecord
+from ...runtime.bundle.verified import remember, sha256_of
 from ...runtime.engines.profiles import Workload
 from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_place, plan_file
 from ...runtime.engines.tensorrt.fingerprint import (
@@ -21,17 +22,16 @@ from ...runtime.engines.tensorrt.fingerprint import (
     read_fingerprint,
     write_fingerprint,
 )
-from ...runtime.engines.tensorrt.library import Library
 from ..staging import Content, staged
-from .compilation import Compilation, compile_graph
+from .compilation import Compilation, GraphJob, compile_graph
 from .network import attention_is_decomposed
-from .options import BuildOptions, flavours_to_build
-from .progress import Progress
-from .timing_cache import TIMING_CACHE, begin_timings, timings_beside
+from .options import flavours_to_build
+from .progress import Progress, ignore_progress
+from .timing_cache import TIMING_CACHE, seed_timings, timing_file_of
 
 ENGINE = Content("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
-# Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
-Proof = Callable[[EngineFolder], None]
+Trial = Callable[[EngineFolder], None]
+"""Runs a new engine, where it can run, before it is moved to its path; raises where it does not run."""
 
 
 @dataclass(frozen=True)
@@ -44,88 +44,83 @@ class Built:
 
 
 def build_engine(
-    bundle: Bundle,
-    library: Library,
-    targets: tuple[str, ...],
+    compilation: Compilation,
     workload: Workload,
-    options: BuildOptions,
-    progress: Progress | None = None,
-    prove: Proof | None = None,
-    admit: Callable[[], None] | None = None,
+    *,
+    progress: Progress = ignore_progress,
+    before_build: Callable[[], None] | None = None,
+    trial: Trial | None = None,
 ) -> Built:
-    """Build the engine of `bundle` for the compute capabilities `targets` (`choose_targets`), unless it is there already.
+    """Build the engine of a bundle for the steps and cache operations of `workload`, unless it is there already.
 
-    `admit` may refuse a build, by raising, before it begins. An engine that is there is replaced once the new one is
+    `before_build` may refuse a build that is needed, by raising. An engine that is there is replaced once the new one is
     complete. Raises `DllmEdgeError` for what does not build, and leaves nothing of it but what was timed, for the next.
     """
-    compilation = Compilation(bundle, library, targets, options)
-    graphs = graphs_to_build(compilation, workload)
-    fingerprint = _fingerprint(compilation, graphs, workload)
-    place = engine_place(bundle, fingerprint)
-    if (found := _standing(bundle, place, fingerprint)) is not None:
-        return Built(found, fresh=False)
-    if admit is not None:
-        admit()
-    _make_parent(place)
-    shapes = workload.shapes(bundle.config, fingerprint.compute)
-    replaced = read_fingerprint(place) is not None
-    timings = timings_beside(place)
-    with staged(place, overwrite=True, content=ENGINE) as folder:
-        begin_timings(timings, place)
-        for name, graph in graphs.items():
-            tell = partial(progress or _tell_nobody, name)
-            compile_graph(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
-        if timings.is_file():
-            copyfile(timings, folder / TIMING_CACHE)
-        plans = {plan_file(name): _record(folder / plan_file(name)) for name in graphs}
-        fingerprint = replace(fingerprint, plans=plans)
+    jobs = graph_jobs(compilation, workload)
+    fingerprint = _fingerprint(compilation, jobs, workload)
+    path = engine_place(compilation.bundle, fingerprint)
+    if (present := _present_engine(compilation.bundle, path, fingerprint)) is not None:
+        return Built(present, fresh=False)
+    if before_build is not None:
+        before_build()
+    _make_parent(path)
+    replaced = read_fingerprint(path) is not None
+    timing_file = timing_file_of(path)
+    with staged(path, overwrite=True, content=ENGINE) as folder:
+        seed_timings(timing_file, path)
+        records = {plan_file(job.name): _compile(compilation, job, folder, timing_file, progress) for job in jobs}
+        if timing_file.is_file():
+            copyfile(timing_file, folder / TIMING_CACHE)
+        fingerprint = replace(fingerprint, plans=records)
         write_fingerprint(folder, fingerprint)
-        if prove is not None:
-            prove(EngineFolder(folder, fingerprint))
-    timings.unlink(missing_ok=True)
-    return Built(EngineFolder(place, fingerprint), fresh=True, replaced=replaced)
+        if trial is not None:
+            trial(EngineFolder(folder, fingerprint))
+    timing_file.unlink(missing_ok=True)
+    return Built(EngineFolder(path, fingerprint), fresh=True, replaced=replaced)
 
 
-def graphs_to_build(compilation: Compilation, workload: Workload) -> dict[str, GraphFile]:
-    """The graph of each name in the workload; cache operations have one flavour."""
+def graph_jobs(compilation: Compilation, workload: Workload) -> list[GraphJob]:
+    """Return what to compile for `workload`, the step first; cache operations have one flavour."""
     bundle, options = compilation.bundle, compilation.options
     compute = options.compute or bundle.manifest.compute
-    flavours = {"step": flavours_to_build(compilation.library, options)}
-    names = workload.shapes(bundle.config, bundle.manifest.compute)
-    return {name: bundle.graph(flavours.get(name, ("portable",)), compute, name) for name in names}
+    step = bundle.graph(flavours_to_build(compilation.library, options), compute)
+    shapes = workload.shapes(bundle.config, step.compute)
+    operations = {name: bundle.graph(("portable",), compute, name) for name in shapes if name != "step"}
+    return [GraphJob(name, graph, shapes[name]) for name, graph in {"step": step, **operations}.items()]
 
 
-def _fingerprint(compilation: Compilation, graphs: dict[str, GraphFile], workload: Workload) -> Fingerprint:
-    library, options = compilation.library, compilation.options
+def _fingerprint(compilation: Compilation, jobs: list[GraphJob], workload: Workload) -> Fingerprint:
+    """Return the fingerprint of the engine to be built; it has no engine files yet."""
+    library, options, graphs = compilation.library, compilation.options, {job.name: job.graph for job in jobs}
     flags = Flags(options.optimization_level, options.workspace, attention_is_decomposed(graphs["step"]))
     return fingerprint_of(compilation.bundle, library.name, library.version, compilation.targets, graphs, workload, flags)
 
 
-def _standing(bundle: Bundle, place: Path, wanted: Fingerprint) -> EngineFolder | None:
-    """The engine at `place`, if it is what would be built, and whole."""
-    found = read_fingerprint(place)
-    if found is None or not found.same_build(wanted):
+def _present_engine(bundle: Bundle, path: Path, fingerprint: Fingerprint) -> EngineFolder | None:
+    """Return the engine at `path` if it is whole and what would be built, else None."""
+    present = read_fingerprint(path)
+    if present is None or not present.same_build(fingerprint):
         return None
     try:
-        check_engine(bundle, EngineFolder(place, found))
+        check_engine(bundle, EngineFolder(path, present))
     except DllmEdgeError:
         return None
-    return EngineFolder(place, found)
+    return EngineFolder(path, present)
 
 
-def _record(plan: Path) -> FileRecord:
-    """The record of a plan that was written; its hash is not computed again to open it."""
-    state = plan.stat()
-    record = FileRecord(sha256_of(plan), state.st_size)
+def _compile(compilation: Compilation, job: GraphJob, folder: Path, timing_file: Path, progress: Progress) -> FileRecord:
+    """Compile one graph into `folder`, and return the record of its engine file, whose hash is then remembered."""
+    file = folder / plan_file(job.name)
+    compile_graph(compilation, job, file, timing_file=timing_file, progress=partial(progress, job.name))
+    state = file.stat()
+    record = FileRecord(sha256_of(file), state.st_size)
     remember(state, record.sha256)
     return record
 
 
-def _make_parent(place: Path) -> None:
+def _make_parent(path: Path) -> None:
+    """Make the folder that `path` will be in; raises `DllmEdgeError` where the bundle cannot be written to."""
     try:
-        place.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise DllmEdgeError(f"{place.parent}: {error.strerror}: make the bundle's folder writable") from error
-
-
-def _tell_nobody(_graph: str, _phase: str, _share: float) -> None: ...
+        raise DllmEdgeError(f"{path.parent}: {error.strerror}: make the bundle's folder writable") from error

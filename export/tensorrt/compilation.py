@@ -1,8 +1,7 @@
-"""Compiling one graph to a plan."""
+"""Compiling one graph to an engine file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -15,16 +14,16 @@ from ...runtime.engines.profiles import Shapes
 from ...runtime.engines.tensorrt.library import Library
 from .network import parse_graph, remedy
 from .options import BuildOptions, add_profiles, configuration
-from .progress import monitored
+from .progress import PhaseProgress, monitored
 from .timing_cache import load_timings, save_timings
 
-# Of a compiler's message, which may quote its own sources.
+# Characters of a compiler's message, which may quote its own sources.
 LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
 class Compilation:
-    """What the graphs of a bundle are compiled with."""
+    """What the graphs of a bundle are compiled with, and the compute capabilities for which (`choose_targets`)."""
 
     bundle: Bundle
     library: Library
@@ -33,8 +32,17 @@ class Compilation:
 
 
 @dataclass(frozen=True)
+class GraphJob:
+    """One graph to compile: `step` or a cache operation, its file, and the input shapes of each of its profiles."""
+
+    name: str
+    graph: GraphFile
+    shapes: list[Shapes]
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """TensorRT's own: a network whose interface was checked, and all that is needed to build it."""
+    """TensorRT's own objects: a network whose interface was checked, and all that is needed to build it."""
 
     builder: Any
     network: Any
@@ -42,40 +50,39 @@ class Prepared:
     profiles: list[Any]
 
 
-def prepare(compilation: Compilation, name: str, graph: GraphFile, shapes: list[Shapes]) -> Prepared:
-    """The graph `name` parsed, with one profile for each of `shapes`."""
+def prepare(compilation: Compilation, job: GraphJob) -> Prepared:
+    """Parse the graph and make one profile of each of its shapes; raises `DllmEdgeError` where TensorRT refuses them."""
     library = compilation.library
     builder = library.module.Builder(library.logger)
     network = library.create_network(builder)
-    parse_graph(library, network, compilation.bundle, name, graph)
+    parse_graph(library, network, compilation.bundle, job.name, job.graph)
     config = configuration(library, builder, compilation.targets, compilation.options)
-    return Prepared(builder, network, config, add_profiles(builder, config, shapes))
+    return Prepared(builder, network, config, add_profiles(builder, config, job.shapes))
 
 
 def compile_graph(
-    compilation: Compilation,
-    name: str,
-    graph: GraphFile,
-    shapes: list[Shapes],
-    plan: Path,
-    timings: Path,
-    tell: Callable[[str, float], None],
+    compilation: Compilation, job: GraphJob, engine_file: Path, *, timing_file: Path, progress: PhaseProgress
 ) -> None:
-    """Build the file `plan`, with the timings that are in a file; those of a build that fails are kept there, too."""
-    library = compilation.library
-    prepared = prepare(compilation, name, graph, shapes)
-    load_timings(library, prepared.config, timings)
+    """Write `engine_file`, with the timings that are in `timing_file`; those of a build that fails are kept there, too."""
+    library, prepared = compilation.library, prepare(compilation, job)
+    load_timings(library, prepared.config, timing_file)
     try:
-        with monitored(library, prepared.config, tell):
-            built = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+        with monitored(library, prepared.config, progress):
+            serialised = prepared.builder.build_serialized_network(prepared.network, prepared.config)
     finally:
-        save_timings(library, prepared.config, timings)
-    if built is None or built.nbytes == 0:
-        reason = shorten(library.last_error() or "it does not say why", LONGEST_REASON, placeholder=" ...")
-        raise DllmEdgeError(
-            f"{compilation.bundle.path / graph.file}: {library.title} could not build it ({reason}): if memory ran out, see "
-            f"'dllm-edge plan' and give fewer --systems and --context; else {remedy(library, graph)}"
-        )
+        save_timings(library, prepared.config, timing_file)
+    if serialised is None or serialised.nbytes == 0:
+        raise _not_built(compilation, job.graph)
     # Straight from the builder's memory: an engine of 8B parameters is not held twice.
-    with plan.open("wb") as stream:
-        stream.write(memoryview(built))
+    with engine_file.open("wb") as stream:
+        stream.write(memoryview(serialised))
+
+
+def _not_built(compilation: Compilation, graph: GraphFile) -> DllmEdgeError:
+    """Return an error with TensorRT's own reason, and what may help."""
+    library = compilation.library
+    reason = shorten(library.last_error() or "it does not say why", LONGEST_REASON, placeholder=" ...")
+    return DllmEdgeError(
+        f"{compilation.bundle.path / graph.file}: {library.title} could not build it ({reason}): if memory ran out, see "
+        f"'dllm-edge plan' and give fewer --systems and --context; else {remedy(library, graph)}"
+    )

@@ -1,4 +1,4 @@
-"""From an ONNX graph to TensorRT's network of it, which must be the contract's."""
+"""Parsing an ONNX graph into TensorRT's network of it, which must have the contract's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ def parse_graph(library: Library, network: Any, bundle: Bundle, name: str, graph
 
 
 def attention_is_decomposed(graph: GraphFile) -> bool:
-    """No TensorRT has one kernel for attention in float32."""
+    """Return whether attention has to be several kernels: no TensorRT has one for it in float32."""
     return graph.flavour == "fused" and graph.compute == "float32"
 
 
 def interface_problems(network: Any, bundle: Bundle, name: str, compute: DType) -> Iterator[str]:
-    """Where a network's inputs and outputs are not the contract's of the graph `name`."""
+    """Yield where a network's inputs and outputs are not the contract's of the graph `name`."""
     inputs, outputs = contract.interface(name, bundle.config, compute, bundle.manifest.candidates)
-    yield from _differences("input", inputs, [network.get_input(place) for place in range(network.num_inputs)])
-    yield from _differences("output", outputs, [network.get_output(place) for place in range(network.num_outputs)])
+    yield from _differences("input", inputs, [network.get_input(index) for index in range(network.num_inputs)])
+    yield from _differences("output", outputs, [network.get_output(index) for index in range(network.num_outputs)])
 
 
-def _differences(kind: str, specs: list[TensorSpec], tensors: list[Any]) -> Iterator[str]:
+def _differences(role: str, specs: list[TensorSpec], tensors: list[Any]) -> Iterator[str]:
+    """Yield where the tensors, each an `input` or an `output` by `role`, are not of these names, dtypes and axes."""
     if [tensor.name for tensor in tensors] != [spec.name for spec in specs]:
         different = {tensor.name for tensor in tensors} ^ {spec.name for spec in specs}
-        yield f"with other {kind}s ({', '.join(sorted(different)) or 'in another order'})"
+        yield f"with other {role}s ({', '.join(sorted(different)) or 'in another order'})"
         return
     for spec, tensor in zip(specs, tensors, strict=True):
         axes = tuple(axis if isinstance(axis, int) else -1 for axis in spec.axes)
-        if tensor.dtype.name != DTYPES[spec.dtype].tensorrt or tuple(tensor.shape) != axes:
-            held = f"{tensor.dtype.name} {list(tensor.shape)}"
-            yield f"whose {kind} {spec.name} is {held} and should be {DTYPES[spec.dtype].tensorrt} {list(axes)}"
+        dtype = DTYPES[spec.dtype].tensorrt
+        if tensor.dtype.name != dtype or tuple(tensor.shape) != axes:
+            actual = f"{tensor.dtype.name} {list(tensor.shape)}"
+            yield f"whose {role} {spec.name} is {actual} and should be {dtype} {list(axes)}"
 
 
 def _refused(library: Library, parser: Any, file: Path, graph: GraphFile) -> DllmEdgeError:
-    """The parser's first error as one line."""
+    """Return the parser's first error as one line."""
     logged = library.last_error()
     if not parser.num_errors:
         return DllmEdgeError(
@@ -68,11 +70,12 @@ def _refused(library: Library, parser: Any, file: Path, graph: GraphFile) -> Dll
 
 
 def remedy(library: Library, graph: GraphFile) -> str:
-    """What to do where a library does not take a graph."""
+    """Return what to do where a library does not take a graph."""
     if graph.flavour == "fused":
         return "build the portable flavour with --flavour portable"
     return f"upgrade {library.name}, or report it with this line"
 
 
 def _export_again(graph: GraphFile) -> str:
+    """Return what to do where a graph is not the contract's."""
     return f"the file {graph.file} is damaged or of another version, run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'"

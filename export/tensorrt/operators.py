@@ -1,4 +1,4 @@
-"""What the portable flavour may use: the operators that TensorRT takes from 10.3 on, and in which types."""
+"""What the portable flavour may use: the operators that TensorRT takes from 10.3 on, and in which dtypes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FUSED_OPERATORS = {"Attention": FLOATS, "RMSNormalization": FLOATS}
 
 
 @cache
-def operator_types(flavour: str) -> dict[str, frozenset[str]]:
-    """By operator the types that it may run in, for the `fused` or the `portable` flavour."""
+def operator_dtypes(flavour: str) -> dict[str, frozenset[str]]:
+    """Return by operator the dtypes that it may run in, for the `fused` or the `portable` flavour."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()[2:]
     rows = (line.split("\t") for line in lines)
-    portable = {name: frozenset(types.split()) for name, types, _ in rows}
+    portable = {name: frozenset(dtypes.split()) for name, dtypes, _ in rows}
     return portable | FUSED_OPERATORS if flavour == "fused" else portable

@@ -18,8 +18,11 @@ DEFAULT_LEVEL = 3
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """`compute` is the type to compute in (None: the bundle's), `flavour` that of the step (None: the best that is taken),
-    `workspace` the most bytes that a kernel may use beside its tensors (None: no limit)."""
+    """What a user may choose; raises `DllmEdgeError` for what is out of range.
+
+    `compute` is the dtype to compute in (None: the bundle's), `flavour` that of the step (None: the best that is taken),
+    `workspace` the most bytes that a kernel may use beside its tensors (None: no limit).
+    """
 
     compute: str | None = None
     flavour: str | None = None
@@ -36,7 +39,7 @@ class BuildOptions:
 
 
 def flavours_to_build(library: Library, options: BuildOptions) -> tuple[str, ...]:
-    """The flavours of a step that may be built, the best first."""
+    """Return the flavours of a step that may be built, the best first; raises `DllmEdgeError` for one that is not taken."""
     if options.flavour is None:
         return library.flavours
     if options.flavour not in library.flavours:
@@ -47,10 +50,10 @@ def flavours_to_build(library: Library, options: BuildOptions) -> tuple[str, ...
 
 
 def configuration(library: Library, builder: Any, targets: tuple[str, ...], options: BuildOptions) -> Any:
-    """A builder's configuration without profiles. Types are those of the graph: no precision is ever set.
+    """Return a builder's configuration without profiles. Dtypes are those of the graph: no precision is ever set.
 
-    `RECIPE` in `runtime.engines.fingerprint` counts the changes to what this or `network` sets: without another number an
-    engine from before passes for a new one.
+    `RECIPE` in `runtime.engines.tensorrt.fingerprint` counts the changes to what this or `network` sets: without another
+    number an engine from before passes for a new one.
     """
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimization_level
@@ -62,7 +65,10 @@ def configuration(library: Library, builder: Any, targets: tuple[str, ...], opti
 
 
 def add_profiles(builder: Any, config: Any, profiles: list[Shapes]) -> list[Any]:
-    """One optimisation profile for each, of exactly these shapes."""
+    """Add one optimisation profile for each of `profiles`, of exactly its shapes, and return them.
+
+    Raises `DllmEdgeError` for shapes that TensorRT does not take.
+    """
     added = []
     for shapes in profiles:
         profile = builder.create_optimization_profile()

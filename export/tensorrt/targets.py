@@ -8,22 +8,26 @@ from ...graphs.errors import DllmEdgeError
 from ...runtime.engines.tensorrt.library import TITLES, Library
 
 
-def choose_targets(library: Library, wanted: Sequence[str], present: str | None) -> tuple[str, ...]:
-    """The compute capabilities to build for, in order: those `wanted`, or that of the GPU that is `present`."""
+def choose_targets(library: Library, requested: Sequence[str], present: str | None) -> tuple[str, ...]:
+    """Return the compute capabilities to build for, in order: those `requested`, or that of the GPU that is `present`.
+
+    Raises `DllmEdgeError` where the library does not build for them, or there is neither.
+    """
     if library.names_targets:
-        return _named(library, list(dict.fromkeys(wanted)) or _of(library, present))
-    here = _of(library, present)
-    if set(wanted) - set(here):
+        return _known_targets(library, list(dict.fromkeys(requested)) or [_present_target(library, present)])
+    here = _present_target(library, present)
+    if set(requested) - {here}:
         raise DllmEdgeError(
-            f"{TITLES[library.name]} builds for the GPU that is present ({here[0]}), not for {', '.join(wanted)}: "
+            f"{TITLES[library.name]} builds for the GPU that is present ({here}), not for {', '.join(requested)}: "
             "build on a machine that has it, without --target"
         )
-    return tuple(here)
+    return (here,)
 
 
-def _of(library: Library, present: str | None) -> list[str]:
+def _present_target(library: Library, present: str | None) -> str:
+    """Return `present`; raises `DllmEdgeError` where there is no GPU."""
     if present is not None:
-        return [present]
+        return present
     remedy = "name one with --target, as in --target sm86" if library.names_targets else "build on the machine that will run it"
     title = TITLES[library.name]
     raise DllmEdgeError(
@@ -31,7 +35,8 @@ def _of(library: Library, present: str | None) -> list[str]:
     )
 
 
-def _named(library: Library, targets: list[str]) -> tuple[str, ...]:
+def _known_targets(library: Library, targets: list[str]) -> tuple[str, ...]:
+    """Return `targets` in the library's order; raises `DllmEdgeError` for one that it does not know."""
     known = library.known_targets()
     for target in targets:
         if target not in known:

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from ...graphs.dtypes import DTYPES, DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
-from ...runtime.bundle.bundle import sha256_of
 from ...runtime.bundle.manifest import FileRecord
+from ...runtime.bundle.verified import sha256_of
 from ..checkpoint.checkpoint import Checkpoint
 from .encode import plain_bytes
 from .encode_quantised import Matrix, quantised_bytes

@@ -17,7 +17,7 @@ from jinja2.utils import Namespace
 from ...graphs.errors import DllmEdgeError
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}` marks an assistant's turn for training; here its content is simply kept."""
 
     tags = {"generation"}  # noqa: RUF012 - the type of the base class
@@ -31,8 +31,8 @@ class PlainNamespace(Namespace):
     """A `namespace()` without underscored names, through which objects of Python could be reached."""
 
     def __init__(*args: Any, **fields: Any) -> None:
-        self, *given = args
-        values = dict(*given, **fields)
+        self, *mappings = args
+        values = dict(*mappings, **fields)
         for name in values:
             refuse_underscore(name)
         Namespace.__init__(self, values)
@@ -43,26 +43,29 @@ class PlainNamespace(Namespace):
 
 
 def refuse_underscore(name: object) -> None:
+    """Raise `SecurityError` for a name that begins with an underscore."""
     if isinstance(name, str) and name.startswith("_"):
         raise SecurityError(f"a namespace has no {name!r}")
 
 
 def raise_exception(message: object) -> None:
+    """Let a template refuse messages, as those of transformers may."""
     raise TemplateError(str(message))
 
 
 def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
-    """JSON as models saw it in training; Jinja's own filter escapes it for HTML."""
+    """Write JSON as models saw it in training; Jinja's own filter escapes it for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
 
 
 def make_dict(*args: Any, **fields: Any) -> dict[Any, Any]:
+    """Return what `dict(...)` in a template makes."""
     return dict(*args, **fields)
 
 
 def environment() -> ImmutableSandboxedEnvironment:
-    """As transformers renders chat templates, except that `strftime_now` is absent: the same prompt every day."""
-    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    """Return what renders as transformers does, except that `strftime_now` is absent: the same prompt every day."""
+    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
     allowed = {"range": sandbox.globals["range"]}
     sandbox.globals.clear()
     sandbox.globals.update(allowed, dict=make_dict, namespace=PlainNamespace, raise_exception=raise_exception)
@@ -72,15 +75,16 @@ def environment() -> ImmutableSandboxedEnvironment:
 
 @lru_cache(maxsize=8)
 def compiled(template: str) -> Template:
+    """Return the template compiled; raises `TemplateError` where its syntax is wrong."""
     return environment().from_string(template)
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) -> str:
-    """The prompt of `messages`, ending where the assistant's turn begins. `tokens`: `bos_token` and `eos_token`.
+    """Return the prompt of `messages`, ending where the assistant's turn begins. `tokens`: `bos_token` and `eos_token`.
 
     Raises `DllmEdgeError` for malformed messages and for whatever the template does wrong.
     """
-    if not messages or not all(isinstance(message, Mapping) and valid(message) for message in messages):
+    if not messages or not all(is_message(message) for message in messages):
         raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
     try:
         return compiled(template).render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
@@ -89,5 +93,6 @@ def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) 
         raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({reason})") from error
 
 
-def valid(message: Mapping[str, Any]) -> bool:
-    return isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
+def is_message(message: object) -> bool:
+    """Return whether `message` has a `role` and a `content`, both of them text."""
+    return isinstance(message, Mapping) and all(isinstance(message.get(field), str) for field in ("role", "content"))

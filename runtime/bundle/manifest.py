@@ -21,7 +21,7 @@ SEAL = "manifest_sha256"
 
 @dataclass(frozen=True)
 class GraphFile:
-    """One step graph: `file` within the bundle, its flavour (`fused` or `portable`), what it computes in, its opset."""
+    """One graph: `file` is its path within the bundle, `flavour` `fused` or `portable`, `compute` the dtype of its values."""
 
     file: str
     flavour: str
@@ -31,7 +31,7 @@ class GraphFile:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """SHA-256 in hexadecimal, and size in bytes."""
+    """What a file was when it was written: its SHA-256 in hexadecimal, and its size in bytes."""
 
     sha256: str
     size: int
@@ -41,10 +41,10 @@ class FileRecord:
 class Manifest:
     """The fields of `manifest.json`.
 
-    `forbidden` ids are never among the `candidates` that a row of a step reports. Weights are stored as `stored` where
-    `weights` leaves them plain, which it does in bundles that lack it; graphs compute in `compute`, and where that is not
-    float32, each has a twin that does. `files` are all files of the bundle
-    except the manifest, `engines/` and `reports/`.
+    `forbidden` ids are never among the `candidates` that a row of a step reports. `stored` is the dtype of weights where
+    `weights` leaves them plain, which it does in bundles that lack it; `compute` is the dtype that graphs compute in, and
+    where that is not float32, each has a twin that does. `graphs` are by name, `tools` the versions of what made the bundle,
+    `files` all its files except the manifest, `engines/` and `reports/`.
     """
 
     family: str
@@ -61,12 +61,16 @@ class Manifest:
     contract_version: int = CONTRACT_VERSION
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields with a hash over them, which `from_json` checks."""
         data = asdict(self) | {"config": self.config.to_json(), "forbidden": list(self.forbidden)}
         return data | {SEAL: _seal(data)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Manifest:
-        """Raises KeyError, TypeError, ValueError or `DllmEdgeError` for what is no manifest of this schema."""
+        """Read what `to_json` returned.
+
+        Raises KeyError, TypeError, ValueError or `DllmEdgeError` for what is no manifest of this schema.
+        """
         fields = {name: value for name, value in data.items() if name != SEAL}
         if data[SEAL] != _seal(fields):
             raise ValueError("its content does not match its own hash")
@@ -84,8 +88,27 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the bundle in `folder`; raises `DllmEdgeError` where there is none that this version reads."""
+    """Read the manifest of the bundle in `folder`; raises `DllmEdgeError` where there is none that this version reads."""
     path = folder / MANIFEST
+    data = _read_object(path)
+    for field, known in (("schema_version", SCHEMA_VERSION), ("contract_version", CONTRACT_VERSION)):
+        _check_version(path, field, data.get(field), known)
+    try:
+        return Manifest.from_json(data)
+    except KeyError as error:
+        raise damaged(path, f"it lacks {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise damaged(path, str(error)) from error
+
+
+def damaged(path: Path, problem: str) -> DllmEdgeError:
+    """Return the error that `path`, a file of a bundle, is damaged, and that exporting again mends it."""
+    return DllmEdgeError(f"{path}: {problem}: the bundle is damaged, run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object of a bundle's manifest; raises `DllmEdgeError` where it is none, or there is no bundle."""
+    folder = path.parent
     if not folder.is_dir():
         raise DllmEdgeError(f"{folder}: there is no such bundle: make one with 'dllm-edge export CHECKPOINT {folder}'")
     try:
@@ -100,21 +123,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise damaged(path, "it is not valid JSON") from error
     if not isinstance(data, dict):
         raise damaged(path, "it is no JSON object")
-    for field, known in (("schema_version", SCHEMA_VERSION), ("contract_version", CONTRACT_VERSION)):
-        _check_version(path, field, data.get(field), known)
-    try:
-        return Manifest.from_json(data)
-    except KeyError as error:
-        raise damaged(path, f"it lacks {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise damaged(path, str(error)) from error
-
-
-def damaged(path: Path, what: str) -> DllmEdgeError:
-    return DllmEdgeError(f"{path}: {what}: the bundle is damaged, run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'")
+    return data
 
 
 def _check_version(path: Path, field: str, version: Any, known: int) -> None:
+    """Raise `DllmEdgeError` unless `field` of the manifest at `path` is the version that is `known` here."""
     if not isinstance(version, int):
         raise damaged(path, f"it lacks {field}")
     if version > known:
@@ -129,9 +142,11 @@ def _check_version(path: Path, field: str, version: Any, known: int) -> None:
 
 
 def _seal(fields: dict[str, Any]) -> str:
+    """Return a SHA-256 over all fields, in hexadecimal."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _is_inside(name: str) -> bool:
+    """Return whether `name` is a path that stays within a folder, on every operating system."""
     path = Path(name)
     return not path.is_absolute() and ".." not in path.parts and name != "" and "\\" not in name

@@ -33,18 +33,18 @@ class BundleTokenizer:
         self.tokenizer.no_padding()
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; special tokens written in it are recognised, none are added."""
+        """Return the token ids of `text`; special tokens written in it are recognised, none are added."""
         try:
             return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
         except (TypeError, UnicodeError) as error:
             raise DllmEdgeError("the prompt is not valid text: it must be a string without unpaired surrogates") from error
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """Text of token ids; ids that no token has are left out, and so are special tokens unless they are asked for."""
+        """Return the text of token ids, without ids that no token has, and without special tokens unless they are asked for."""
         return str(self.tokenizer.decode([int(token) for token in ids], skip_special_tokens=skip_special_tokens))
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt text of chat messages, each with `role` and `content`, up to where the assistant is to answer."""
+        """Return the prompt of chat messages, each with `role` and `content`, up to where the assistant is to answer."""
         if self.chat_template is None:
             raise DllmEdgeError(f"{self.folder}: this bundle has no chat template: give a plain prompt")
         eos = self.config.eos_token_ids[0] if self.config.eos_token_ids else None
@@ -53,5 +53,5 @@ class BundleTokenizer:
         )
 
     def token_text(self, token: int | None) -> str:
-        """The text of a token as templates write it; empty for None and for ids that no token has."""
+        """Return the text of a token as templates write it; empty for None and for ids that no token has."""
         return "" if token is None else str(self.tokenizer.id_to_token(token) or "")

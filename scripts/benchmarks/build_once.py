@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from ...export.tensorrt.build import build_engine
+from ...export.tensorrt.compilation import Compilation
 from ...export.tensorrt.options import BuildOptions
 from ...graphs.contract import Profile
 from ...runtime.bundle.bundle import Bundle
@@ -26,7 +27,7 @@ def build_once(bundle: str, target: str, context: int) -> dict[str, float]:
     workload = Workload((Profile(1, BLOCK, context, BLOCK), Profile(1, context, 1, BLOCK)))
     opened, library = Bundle.open(Path(bundle)), find_library("tensorrt-rtx")
     started = time.perf_counter()
-    built = build_engine(opened, library, (target,), workload, BuildOptions())
+    built = build_engine(Compilation(opened, library, (target,), BuildOptions()), workload)
     seconds = time.perf_counter() - started
     plans = sum(record.size for record in built.engine.fingerprint.plans.values())
     return {"seconds": seconds, "peak_resident_bytes": peak_resident(), "plan_bytes": plans}

@@ -16,8 +16,9 @@ from dllm_edge.export.parity.structure import check_structure
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
-from dllm_edge.runtime.bundle.bundle import Bundle, sha256_of
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord, Manifest, _seal
+from dllm_edge.runtime.bundle.verified import sha256_of
 from dllm_edge.scripts.cli.main import main
 
 from ..tiny import write_tiny

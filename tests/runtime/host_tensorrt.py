@@ -16,8 +16,9 @@ from typing import Any
 import onnxruntime
 
 from dllm_edge.graphs.dtypes import DTYPES
-from dllm_edge.runtime.bundle.bundle import Bundle, sha256_of
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord
+from dllm_edge.runtime.bundle.verified import sha256_of
 from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
 from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_place, plan_file
@@ -26,7 +27,7 @@ from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of
 from .host_cuda import HostCuda
 
 SCRATCH = 4096
-TYPES = {DTYPES[dtype].onnxruntime: DTYPES[dtype].onnx for dtype in DTYPES}
+TYPES = {dtype.onnxruntime: dtype.onnx for dtype in DTYPES.values()}
 
 
 def build_on_host(bundle: Bundle, workload: Workload, version: str = "10.16.1", target: str = "sm87") -> Path:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....graphs.errors import DllmEdgeError
-from ...bundle.bundle import Bundle, recall, remember, sha256_of
+from ...bundle.bundle import Bundle
 from ...bundle.manifest import FileRecord
+from ...bundle.verified import recall, remember, sha256_of
 from .fingerprint import ENGINES, FINGERPRINT, Fingerprint, read_fingerprint, weights_digest
 from .library import TITLES
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....export.tensorrt.build import build_engine
+from ....export.tensorrt.compilation import Compilation
 from ....export.tensorrt.options import BuildOptions
 from ....export.tensorrt.targets import choose_targets
 from ....runtime.bundle.bundle import Bundle
@@ -23,7 +24,7 @@ def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> 
         return open_cuda(bundle, compute)
     library, device = find_library(name), CudaDevice()
     targets = choose_targets(library, (), device.compute_capability)
-    built = build_engine(bundle, library, targets, workload, BuildOptions(compute=compute))
+    built = build_engine(Compilation(bundle, library, targets, BuildOptions(compute=compute)), workload)
     return engine_over(bundle, library, device, built.engine)
 
 

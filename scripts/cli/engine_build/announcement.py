@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from ....export.tensorrt.memory import estimated_memory
+from ....export.tensorrt.memory import estimated_build_bytes
 from ....runtime.bundle.bundle import WEIGHTS, Bundle
 from ....runtime.engines.profiles import Workload
 from ....runtime.engines.tensorrt.library import Library
@@ -31,7 +31,7 @@ def estimate_line(bundle: Bundle, library: Library, workload: Workload, targets:
     count, seconds = len(workload.profiles), estimated_seconds(bundle, workload, targets)
     least = "" if library.name == "tensorrt-rtx" else "at least "
     profiles = f"{count} profile{'' if count == 1 else 's'}"
-    memory = size(estimated_memory(bundle))
+    memory = size(estimated_build_bytes(bundle))
     return f"{profiles}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
 
 

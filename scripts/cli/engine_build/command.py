@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ....export.tensorrt.build import build_engine
+from ....export.tensorrt.compilation import Compilation
 from ....export.tensorrt.memory import MEMINFO, check_memory
 from ....export.tensorrt.options import BuildOptions
 from ....export.tensorrt.targets import choose_targets
@@ -90,9 +91,10 @@ def build_bundle(
     runs_here = present in chosen
     started = time.perf_counter()
     with phase_bars(width=10) as progress:
-        prove = partial(run_once, bundle, library) if runs_here else None
-        admit = None if ignore_memory else partial(check_memory, bundle, meminfo)
-        built = build_engine(bundle, library, chosen, workload, options, progress, prove, admit)
+        trial = partial(run_once, bundle, library) if runs_here else None
+        check = None if ignore_memory else partial(check_memory, bundle, meminfo)
+        compilation = Compilation(bundle, library, chosen, options)
+        built = build_engine(compilation, workload, progress=progress, before_build=check, trial=trial)
     print_build(built, runs_here, time.perf_counter() - started, as_json)
 
 

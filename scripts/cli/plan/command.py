@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ....export.plan.model import Subject
+from ....export.plan.model import PlannedModel
 from ....export.plan.plan import make_plan
 from ....graphs.dtypes import parse_dtype
 from ....graphs.errors import DllmEdgeError
@@ -42,8 +42,8 @@ def command(
         show_devices(as_json)
         return
     device = target.target(desktop, swap)
-    subject = subject_of(model, dtype, formats)
-    plan = make_plan(subject, device, decode.decodes(subject.config), tokens_per_forward)
+    planned = planned_model(model, dtype, formats)
+    plan = make_plan(planned, device, decode.decodes(planned.config), tokens_per_forward)
     if as_json:
         print_json(plan.to_json())
     else:
@@ -52,12 +52,12 @@ def command(
         raise typer.Exit(3)
 
 
-def subject_of(model: str, dtype: str | None, formats: FormatOptions) -> Subject:
+def planned_model(word: str, dtype: str | None, formats: FormatOptions) -> PlannedModel:
     """Return the model that CHECKPOINT|BUNDLE names, in the dtype and formats that it would have."""
-    if not model:
+    if not word:
         raise DllmEdgeError("give a folder with a config.json or a bundle, as in 'dllm-edge plan MODEL --device l4'")
-    subject = Subject.read(CHECKPOINT if model == DEMO else Path(model))
-    precision = replace(subject.precision, formats=formats.instead_of(subject.precision.formats))
+    model = PlannedModel.read(CHECKPOINT if word == DEMO else Path(word))
+    precision = replace(model.precision, formats=formats.instead_of(model.precision.formats))
     if dtype is not None:
         precision = replace(precision, dtype=parse_dtype(dtype))
-    return replace(subject, precision=precision)
+    return replace(model, precision=precision)

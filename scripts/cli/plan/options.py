@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from ....export.plan.decode import Decode
-from ....export.plan.devices import described
+from ....export.plan.devices import describe_device
 from ....export.plan.plan import decodes_of
 from ....export.plan.target import Target, target_of
 from ....graphs.config import ModelConfig
 from ....graphs.weight_formats import WeightFormat, WeightFormats
+from ....runtime.decoding.settings import BLOCK_LENGTH, DECLARED, GEN_LENGTH
 from ....runtime.systems import SYSTEMS
 from ..terminal.options import parse_contexts, parse_systems
 
 DEFAULT_GROUP = 32
+DEFAULT_RETENTION = DECLARED["retention"].default
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,14 @@ class TargetOptions:
 
     def target(self, desktop: bool, swap: float) -> Target:
         """Return the device with its engine, with a desktop's memory or without, and `swap` GB."""
-        device = described(self.device, self.memory, self.bandwidth, self.tflops, host=self.engine == "onnxruntime")
-        return target_of(device, self.engine, self.flavour, desktop, swap)
+        device = describe_device(
+            self.device,
+            memory_gb=self.memory,
+            bandwidth_gb=self.bandwidth,
+            tflops=self.tflops,
+            host=self.engine == "onnxruntime",
+        )
+        return target_of(device, engine=self.engine, flavour=self.flavour, desktop=desktop, swap_gb=swap)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,11 @@ class DecodeOptions:
     context: Annotated[
         str | None, typer.Option(help="Tokens of prompt and generation, separated by commas.", show_default="2048")
     ] = None
-    gen_length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 128
-    block_length: Annotated[int, typer.Option(min=0, help="Tokens of a block; 0: the whole generation.")] = 32
-    retention: Annotated[float, typer.Option(min=0, max=1, help="Share of the slots that sparse-dllm keeps.")] = 0.5
+    gen_length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = GEN_LENGTH.default
+    block_length: Annotated[int, typer.Option(min=0, help="Tokens of a block; 0: the whole generation.")] = BLOCK_LENGTH.default
+    retention: Annotated[float, typer.Option(min=0, max=1, help="Share of the slots that an evicting system keeps.")] = (
+        DEFAULT_RETENTION
+    )
     batch: Annotated[int, typer.Option(min=1, max=10**6, help="Sequences decoded together.")] = 1
 
     def decodes(self, config: ModelConfig) -> list[Decode]:

@@ -25,18 +25,19 @@ def print_plan(plan: Plan) -> None:
 def _heading(plan: Plan) -> dict[str, object]:
     target, device, first = plan.target, plan.target.device, plan.rows[0].estimate
     bandwidth = "" if device.bandwidth is None else f", {device.bandwidth / GB:g} GB/s"
-    reserve = f" of the memory without {size(target.reserve)} for the system" if target.reserve else " of the memory"
+    reserved = f" without {size(target.reserved_bytes)} for the system" if target.reserved_bytes else ""
     rows: dict[str, object] = {
-        "model": f"{plan.subject.path.name}: {plan.subject.config.family}, {plan.subject.precision}",
+        "model": f"{plan.model.path.name}: {plan.model.config.family}, {plan.model.precision}",
         "device": f"{device.name}, {size(device.memory)}{bandwidth}",
         "engine": f"{target.engine}, {'on the CPU, in float32' if target.cpu else f'{target.flavour} flavour'}",
-        "may fill": f"{size(target.limit)}, {HEADROOM:.0%}{reserve}",
-        "weights": f"{size(first.weights)} in memory, {size(first.stored)} in the bundle",
-        "loading": f"{size(first.load)} at most",
+        "may fill": f"{size(target.limit_bytes)}, {HEADROOM:.0%} of the memory{reserved}",
+        "weights": f"{size(first.weight_bytes)} in memory, {size(first.stored_weight_bytes)} in the bundle",
+        "loading": f"{size(first.load_bytes)} at most",
     }
-    if first.build:
-        memory = "on the device" if target.shared else "in the memory of the host that builds"
-        rows["building"] = f"about {size(first.build)} {memory}" + (f", {size(target.swap)} of it swap" if target.swap else "")
+    if first.build_bytes:
+        memory = "on the device" if target.shares_memory else "in the memory of the host that builds"
+        swap = f", {size(target.swap_bytes)} of it swap" if target.swap_bytes else ""
+        rows["building"] = f"about {size(first.build_bytes)} {memory}{swap}"
     return rows | ({"note": device.note} if device.note else {})
 
 
@@ -66,13 +67,13 @@ def _tokens(plan: Plan, cell: str) -> list[str]:
 
 
 def _cells(plan: Plan, row: Row) -> list[str]:
-    estimate, steady, peak = row.estimate, row.estimate.steady_cache, row.estimate.peak_cache
+    estimate, steady, peak = row.estimate, row.estimate.steady_cache_bytes, row.estimate.peak_cache_bytes
     cells = [
-        estimate.decode.system,
-        str(estimate.decode.context),
+        estimate.scenario.decode.system,
+        str(estimate.scenario.decode.context),
         "none" if not peak else _short(steady) if steady == peak else f"{_short(steady)}\n({_short(peak)})",
-        _short(estimate.activations),
-        _short(estimate.run),
+        _short(estimate.activation_bytes),
+        _short(estimate.run_bytes),
         "[green]yes" if estimate.fits else "[red]no",
     ]
     if row.speed is None:
@@ -94,13 +95,13 @@ def _shortfalls(plan: Plan) -> list[str]:
     """Return what is missing, phase by phase, and a line for each way out; once for all decodes of which it is the same."""
     names: dict[tuple[str, ...], list[str]] = {}
     for row in (row for row in plan.rows if not row.estimate.fits):
-        decode = row.estimate.decode
+        decode = row.estimate.scenario.decode
         names.setdefault(_shortfall(plan, row), []).append(f"{decode.system} at {decode.context}")
     return [line for lines, decodes in names.items() for line in (f"{', '.join(decodes)}: {lines[0]}", *lines[1:])]
 
 
 def _shortfall(plan: Plan, row: Row) -> tuple[str, ...]:
-    missing = ", ".join(f"{phase} lacks {size(count)}" for phase, count in row.estimate.over.items())
+    missing = ", ".join(f"{phase} lacks {size(count)}" for phase, count in row.estimate.missing_bytes.items())
     ways = [f"  would fit: {remedy}" for remedy in row.remedies]
     none = f"  nothing that was tried fits {plan.target.device.name}: take a larger device or a smaller model"
     return (f"does not fit, {missing}", *(ways or [none]))

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dllm_edge.export.onnx.operators import CONSTANT_INPUTS, operator_problems, running_types, tensor_types
-from dllm_edge.export.tensorrt.operators import operator_types
+from dllm_edge.export.tensorrt.operators import operator_dtypes
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 BOOL, FLOAT, HALF, INT8, INT64 = (
@@ -69,14 +69,14 @@ def test_what_tensorrt_does_not_take(model: onnx.ModelProto, problem: str) -> No
 
 
 def test_the_table() -> None:
-    table = operator_types("portable")
+    table = operator_dtypes("portable")
     assert len(table) == 150
     assert table["MatMul"] == {"float32", "float16", "bfloat16"}
     assert set(CONSTANT_INPUTS) <= table.keys()
     assert set().union(*table.values()) == {
         "float32", "float16", "bfloat16", "float8", "int4", "int8", "uint8", "int32", "int64", "bool",
     }  # fmt: skip
-    assert operator_types("fused").keys() - table.keys() == {"Attention", "RMSNormalization"}
+    assert operator_dtypes("fused").keys() - table.keys() == {"Attention", "RMSNormalization"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from dllm_edge.export.parity.structure import check_structure
-from dllm_edge.runtime.bundle.bundle import Bundle, sha256_of
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord, GraphFile, Manifest
+from dllm_edge.runtime.bundle.verified import sha256_of
 
 TinyBundle = Callable[..., Path]
 Edit = Callable[[onnx.ModelProto], None]

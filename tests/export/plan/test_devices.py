@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from dllm_edge.export.plan.devices import DEVICES, GB, described, find_device
+from dllm_edge.export.plan.devices import DEVICES, GB, describe_device, find_device
 from dllm_edge.graphs.errors import DllmEdgeError
 
 NAMED = {
@@ -27,13 +29,13 @@ def test_figures_are_of_the_right_size(name: str) -> None:
         assert device.memory == int(name.rpartition("-")[2].removesuffix("gb")) * GB
 
 
-def test_given_figures_take_the_place_of_published_ones() -> None:
-    super_mode = described("orin-nano-8gb", None, 102, 16.7)
+def test_a_users_figures_go_before_published_ones() -> None:
+    super_mode = describe_device("orin-nano-8gb", bandwidth_gb=102, tflops=16.7)
     assert (super_mode.memory, super_mode.bandwidth, super_mode.flops) == (8 * GB, 102e9, 16.7e12)
     assert super_mode.note == ""
-    other = described(None, 12, None, None)
+    other = describe_device(memory_gb=12)
     assert (other.kind, other.memory, other.bandwidth) == ("gpu", 12 * GB, None)
-    assert described(None, 12, 50, None, host=True).kind == "host"
+    assert describe_device(memory_gb=12, bandwidth_gb=50, host=True).kind == "host"
 
 
 def test_an_orin_is_a_jetson_and_thor_is_none() -> None:
@@ -49,17 +51,15 @@ def test_an_unknown_device_lists_the_known() -> None:
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
-        ((None, None, None, None), "name a --device"),
-        ((None, None, 100.0, None), "name a --device"),
-        ((None, 0.0, None, None), "--memory 0: must be above 0 and below 1000000, in GB"),
-        ((None, float("nan"), None, None), "--memory nan: must be above 0 and below 1000000, in GB"),
-        ((None, float("inf"), None, None), "--memory inf: must be above 0 and below 1000000, in GB"),
-        (("l4", None, -3.0, None), "--bandwidth -3: must be above 0 and below 1000000, in GB/s"),
-        (("l4", None, None, 0.0), "--tflops 0: must be above 0 and below 1000000, in TFLOPS"),
+        ({}, "name a --device"),
+        ({"bandwidth_gb": 100.0}, "name a --device"),
+        ({"memory_gb": 0.0}, "--memory 0: must be above 0 and below 1000000, in GB"),
+        ({"memory_gb": float("nan")}, "--memory nan: must be above 0 and below 1000000, in GB"),
+        ({"memory_gb": float("inf")}, "--memory inf: must be above 0 and below 1000000, in GB"),
+        ({"name": "l4", "bandwidth_gb": -3.0}, "--bandwidth -3: must be above 0 and below 1000000, in GB/s"),
+        ({"name": "l4", "tflops": 0.0}, "--tflops 0: must be above 0 and below 1000000, in TFLOPS"),
     ],
 )
-def test_figures_that_make_no_device(
-    figures: tuple[str | None, float | None, float | None, float | None], message: str
-) -> None:
+def test_figures_that_make_no_device(figures: dict[str, Any], message: str) -> None:
     with pytest.raises(DllmEdgeError, match=message):
-        described(*figures)
+        describe_device(**figures)

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.export.plan.decode import Decode, steps_of
+from dllm_edge.export.plan.activations import activation_bytes, new_row_bytes
+from dllm_edge.export.plan.decode import Decode
 from dllm_edge.export.plan.devices import GB, Device, find_device
-from dllm_edge.export.plan.estimate import estimate
-from dllm_edge.export.plan.memory import activations, new_rows
-from dllm_edge.export.plan.model import Precision, Subject
-from dllm_edge.export.plan.target import HEADROOM, Target, target_of
+from dllm_edge.export.plan.estimate import Estimate, estimate
+from dllm_edge.export.plan.model import PlannedModel, Precision
+from dllm_edge.export.plan.scenario import Scenario
+from dllm_edge.export.plan.steps import steps_of
+from dllm_edge.export.plan.target import Target, target_of
 from dllm_edge.graphs.dtypes import DType
-from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.scripts.benchmarks import decode_once
 
-from .models import llada_8b, subject
+from .models import llada_8b, planned_model
 
 HOST = Device("described", "host", 64 * GB, None)
 CARD, ORIN = find_device("l4"), find_device("agx-orin-32gb")
@@ -29,14 +30,18 @@ INT8, INT4 = (WeightFormats(linear=WeightFormat(name, 64)) for name in ("int8", 
 
 
 def on(device: Device, engine: str = "tensorrt", flavour: str | None = None, **changes: int) -> Target:
-    return replace(target_of(device, engine, flavour, desktop=False, swap=0), **changes)  # type: ignore[arg-type]
+    return replace(target_of(device, engine=engine, flavour=flavour), **changes)  # type: ignore[arg-type]
 
 
-def shaped(parameters: tuple[int, ...]) -> Subject:
+def estimated(model: PlannedModel, decode: Decode, target: Target) -> Estimate:
+    return estimate(Scenario(model, decode, target))
+
+
+def shaped(parameters: tuple[int, ...]) -> PlannedModel:
     """A model of these layers, hidden size, heads, key heads, feed-forward size and vocabulary."""
     names = ("layers", "hidden_size", "heads", "kv_heads", "intermediate_size", "vocab_size")
     sizes: dict[str, Any] = dict(zip(names, parameters, strict=True))
-    return subject(replace(llada_8b(), head_dim=64, mask_token_id=1, eos_token_ids=(2,), **sizes))
+    return planned_model(replace(llada_8b(), head_dim=64, mask_token_id=1, eos_token_ids=(2,), **sizes))
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +64,13 @@ def test_a_cpus_memory_is_what_was_planned(context: int, many_heads: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     peak, caches = json.loads(done.stdout)
     decode = Decode("fast-dllm-dual", context, gen_length=decode_once.GEN_LENGTH)
-    found = estimate(Subject.read(many_heads), decode, on(HOST, "onnxruntime"))
-    assert found.peak_cache == caches
-    assert max(found.run, found.load) == pytest.approx(peak, rel=0.25)
+    found = estimated(PlannedModel.read(many_heads), decode, on(HOST, "onnxruntime"))
+    assert found.peak_cache_bytes == caches
+    assert max(found.run_bytes, found.load_bytes) == pytest.approx(peak, rel=0.25)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "precision", "resident", "plan"),
+    ("parameters", "precision", "resident", "engine"),
     [
         ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16"), 1_693_696_000, 362_407_924),
         ((24, 896, 14, 2, 4864, 65536), Precision("bfloat16"), 3_794_788_352, 981_591_084),
@@ -73,36 +78,36 @@ def test_a_cpus_memory_is_what_was_planned(context: int, many_heads: Path) -> No
         ((30, 576, 9, 3, 1536, 49152), Precision("bfloat16", INT4), 1_246_646_272, 207_213_052),
     ],
 )
-def test_a_build_takes_what_was_measured(parameters: tuple[int, ...], precision: Precision, resident: int, plan: int) -> None:
+def test_a_build_takes_what_was_measured(parameters: tuple[int, ...], precision: Precision, resident: int, engine: int) -> None:
     """TensorRT-RTX 1.7.1 for sm89 without a GPU, two profiles, fused."""
-    found = estimate(replace(shaped(parameters), precision=precision), Decode("fast-dllm-dual", 512), on(CARD))
-    assert found.build == pytest.approx(resident, rel=0.05)
-    assert found.weights == pytest.approx(plan, rel=0.05)
+    found = estimated(replace(shaped(parameters), precision=precision), Decode("fast-dllm-dual", 512), on(CARD))
+    assert found.build_bytes == pytest.approx(resident, rel=0.05)
+    assert found.weight_bytes == pytest.approx(engine, rel=0.05)
 
 
 def test_a_run_is_the_sum_of_its_parts() -> None:
-    found = estimate(subject(), DUAL, on(CARD))
-    assert found.run == found.weights + found.peak_cache + found.activations + found.runtime
-    assert found.stored == 2 * 8_015_581_184
-    assert found.stored < found.weights < 1.01 * found.stored
-    assert found.steady_cache == found.peak_cache == 1024 * 524_288
+    found = estimated(planned_model(), DUAL, on(CARD))
+    assert found.run_bytes == found.weight_bytes + found.peak_cache_bytes + found.activation_bytes + found.runtime_bytes
+    assert found.stored_weight_bytes == 2 * 8_015_581_184
+    assert found.stored_weight_bytes < found.weight_bytes < 1.01 * found.stored_weight_bytes
+    assert found.steady_cache_bytes == found.peak_cache_bytes == 1024 * 524_288
 
 
 def test_int4_weights_are_a_quarter_and_their_scales() -> None:
-    small = replace(subject(), precision=Precision("bfloat16", WeightFormats(linear=WeightFormat("int4", 128))))
+    small = replace(planned_model(), precision=Precision("bfloat16", WeightFormats(linear=WeightFormat("int4", 128))))
     outer = 2 * 126464 * 4096 * 2
-    share = (estimate(small, DUAL, on(CARD)).stored - outer) / (estimate(subject(), DUAL, on(CARD)).stored - outer)
-    assert share == pytest.approx((4 + 16 / 128) / 16, rel=1e-3)
+    stored = [estimated(model, DUAL, on(CARD)).stored_weight_bytes - outer for model in (small, planned_model())]
+    assert stored[0] / stored[1] == pytest.approx((4 + 16 / 128) / 16, rel=1e-3)
 
 
 def test_a_cpu_holds_float32_and_folds_it_while_loading() -> None:
-    found = estimate(subject(), DUAL, on(HOST, "onnxruntime"))
-    assert found.weights == 2 * found.stored
-    assert found.peak_cache == 2 * estimate(subject(), DUAL, on(CARD)).peak_cache
-    assert 2 * found.weights < found.load < 2.7 * found.weights
-    assert found.build == 0
-    plain = estimate(subject(dtype="float32"), DUAL, on(HOST, "onnxruntime"))
-    assert plain.weights < plain.load < 1.3 * plain.weights
+    found = estimated(planned_model(), DUAL, on(HOST, "onnxruntime"))
+    assert found.weight_bytes == 2 * found.stored_weight_bytes
+    assert found.peak_cache_bytes == 2 * estimated(planned_model(), DUAL, on(CARD)).peak_cache_bytes
+    assert 2 * found.weight_bytes < found.load_bytes < 2.7 * found.weight_bytes
+    assert found.build_bytes == 0
+    plain = estimated(planned_model(dtype="float32"), DUAL, on(HOST, "onnxruntime"))
+    assert plain.weight_bytes < plain.load_bytes < 1.3 * plain.weight_bytes
 
 
 @pytest.mark.parametrize(
@@ -118,24 +123,24 @@ def test_loading_on_a_cpu_takes_what_was_measured(
 ) -> None:
     """ONNX Runtime 1.31.1; what the embedding's mapped file takes is not in the resident memory after loading."""
     model = shaped(parameters)
-    found = estimate(replace(model, precision=precision), Decode("vanilla", 256), on(HOST, "onnxruntime"))
+    found = estimated(replace(model, precision=precision), Decode("vanilla", 256), on(HOST, "onnxruntime"))
     mapped = model.config.vocab_size * model.config.hidden_size * 4
-    assert found.weights - mapped + found.runtime == pytest.approx(after, rel=0.1)
-    assert found.load == pytest.approx(peak, rel=0.25)
+    assert found.weight_bytes - mapped + found.runtime_bytes == pytest.approx(after, rel=0.1)
+    assert found.load_bytes == pytest.approx(peak, rel=0.25)
 
 
 def test_shared_memory_holds_builds_too() -> None:
-    card, orin = estimate(subject(), DUAL, on(CARD, flavour="portable")), estimate(subject(), DUAL, on(ORIN))
-    assert (card.run, card.load, card.build) == (orin.run, orin.load, orin.build)
-    assert card.build > 3 * card.stored
-    assert card.build_limit is None
-    assert (set(card.over), set(orin.over)) == (set(), {"build"})
-    assert orin.over["build"] == orin.build - orin.limit
+    card, orin = estimated(planned_model(), DUAL, on(CARD, flavour="portable")), estimated(planned_model(), DUAL, on(ORIN))
+    assert (card.run_bytes, card.load_bytes, card.build_bytes) == (orin.run_bytes, orin.load_bytes, orin.build_bytes)
+    assert card.build_bytes > 3 * card.stored_weight_bytes
+    assert card.scenario.target.build_limit_bytes is None
+    assert (set(card.missing_bytes), set(orin.missing_bytes)) == (set(), {"build"})
+    assert orin.missing_bytes["build"] == orin.build_bytes - orin.scenario.target.limit_bytes
 
 
 def test_swap_is_for_builds_alone() -> None:
-    assert estimate(subject(), DUAL, on(ORIN, swap=30 * GB)).fits
-    assert set(estimate(subject(dtype="float32"), DUAL, on(ORIN, swap=100 * GB)).over) == {"load", "run"}
+    assert estimated(planned_model(), DUAL, on(ORIN, swap_bytes=30 * GB)).fits
+    assert set(estimated(planned_model(dtype="float32"), DUAL, on(ORIN, swap_bytes=100 * GB)).missing_bytes) == {"load", "run"}
 
 
 @pytest.mark.parametrize(
@@ -149,11 +154,11 @@ def test_swap_is_for_builds_alone() -> None:
 )
 def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour: str, dtype: DType, arrays: int) -> None:
     target, decode = on(CARD, engine, flavour), Decode("vanilla", 2048)
-    with_scores = estimate(subject(dtype=dtype), decode, target).activations
+    with_scores = estimated(planned_model(dtype=dtype), decode, target).activation_bytes
     scores = 32 * 2048 * 2048 * 4
-    profile = steps_of(subject().config, decode).full
-    rows = new_rows(subject().config, dtype, profile)
-    without = activations(subject().config, dtype, profile, 0) + rows
+    profile = steps_of(planned_model().config, decode).full
+    rows = new_row_bytes(planned_model().config, dtype, profile)
+    without = activation_bytes(planned_model().config, dtype, profile, 0) + rows
     assert with_scores >= without
     # The feed-forward part, which they are not beside, takes some of their place.
     assert with_scores - without == pytest.approx(arrays * scores, abs=0.4 * scores)
@@ -161,26 +166,6 @@ def test_scores_are_in_memory_where_attention_is_not_fused(engine: str, flavour:
 
 @pytest.mark.parametrize("system", ["vanilla", "fast-dllm-dual", "sparse-dllm"])
 def test_keys_and_values_that_no_cache_takes_count(system: str) -> None:
-    found = estimate(subject(), Decode(system, 2048), on(CARD))
-    whole = activations(subject().config, "bfloat16", found.steps.full, 0)
-    assert found.activations == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288)
-
-
-def test_what_a_plan_may_fill() -> None:
-    assert on(CARD).limit == int(HEADROOM * 24 * GB)
-    assert on(ORIN).limit == int(HEADROOM * (32 - 0.9) * GB)
-    assert target_of(ORIN, "tensorrt", None, desktop=True, swap=0).limit == int(HEADROOM * 30 * GB)
-
-
-@pytest.mark.parametrize("swap", [-1, float("inf"), float("nan")])
-def test_swap_that_is_no_size(swap: float) -> None:
-    with pytest.raises(DllmEdgeError, match=f"--swap {swap}: must be at least 0 and below 1000000, in GB"):
-        target_of(ORIN, "tensorrt", None, desktop=False, swap=swap)
-
-
-def test_the_flavour_follows_the_device() -> None:
-    assert (on(ORIN).flavour, on(CARD).flavour, on(find_device("thor")).flavour) == ("portable", "fused", "fused")
-    with pytest.raises(DllmEdgeError, match="unknown flavour 'mild': choose one of fused, portable"):
-        on(CARD, flavour="mild")
-    with pytest.raises(DllmEdgeError, match="unknown engine 'abacus': choose one of tensorrt, onnxruntime"):
-        on(CARD, engine="abacus")
+    found = estimated(planned_model(), Decode(system, 2048), on(CARD))
+    whole = activation_bytes(planned_model().config, "bfloat16", found.steps.full, 0)
+    assert found.activation_bytes == whole + (0 if system == "fast-dllm-dual" else 2048 * 524_288)

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from dllm_edge.export.plan.decode import Decode
-from dllm_edge.export.plan.devices import Device, described, find_device
+from dllm_edge.export.plan.devices import Device, describe_device, find_device
 from dllm_edge.export.plan.estimate import estimate
+from dllm_edge.export.plan.scenario import Scenario
 from dllm_edge.export.plan.speed import Speed, speed
 from dllm_edge.export.plan.target import target_of
 
-from .models import subject
+from .models import planned_model
 
 CARD = find_device("a100-80gb")
 MATRIX = 126464 * 4096 * 2
@@ -18,8 +19,7 @@ WEIGHTS = 2 * 8_015_581_184
 
 
 def fastest(decode: Decode, device: Device = CARD) -> Speed:
-    target = target_of(device, "tensorrt", None, desktop=False, swap=0)
-    found = speed(subject().config, estimate(subject(), decode, target), target)
+    found = speed(estimate(Scenario(planned_model(), decode, target_of(device))))
     assert found is not None
     return found
 
@@ -27,9 +27,9 @@ def fastest(decode: Decode, device: Device = CARD) -> Speed:
 def test_a_block_step_reads_weights_and_cache() -> None:
     found = fastest(Decode("fast-dllm-dual", 2048))
     assert found.block is not None
-    assert found.block.reading == pytest.approx((WEIGHTS - MATRIX + 2048 * 524_288) / 1935e9)
+    assert found.block.reading_seconds == pytest.approx((WEIGHTS - MATRIX + 2048 * 524_288) / 1935e9)
     assert not found.block.compute_bound
-    assert found.steps_per_second == pytest.approx(1 / found.block.reading)
+    assert found.steps_per_second == pytest.approx(1 / found.block.reading_seconds)
 
 
 def test_a_long_canvas_is_bound_by_arithmetic() -> None:
@@ -38,19 +38,19 @@ def test_a_long_canvas_is_bound_by_arithmetic() -> None:
     assert found.full.compute_bound
     parameters = WEIGHTS // 2 - 2 * 126464 * 4096
     rows = 2 * parameters * 2048 + 4 * 32 * 4096 * 2048 * 2048 + 2 * 32 * 126464 * 4096
-    assert found.full.multiplying == pytest.approx(rows / 312e12)
+    assert found.full.multiplying_seconds == pytest.approx(rows / 312e12)
     assert found.steps_per_second == pytest.approx(312e12 / rows)
 
 
 def test_where_no_rate_is_known_reading_alone_counts() -> None:
     found = fastest(Decode("vanilla", 2048), replace(CARD, flops=None))
-    assert found.full.multiplying is None
-    assert found.full.seconds == found.full.reading
+    assert found.full.multiplying_seconds is None
+    assert found.full.seconds == found.full.reading_seconds
 
 
 def test_where_no_bandwidth_is_known_there_is_no_speed() -> None:
-    target = target_of(described(None, 24, None, None), "tensorrt", None, desktop=False, swap=0)
-    assert speed(subject().config, estimate(subject(), Decode("vanilla", 512), target), target) is None
+    target = target_of(describe_device(memory_gb=24))
+    assert speed(estimate(Scenario(planned_model(), Decode("vanilla", 512), target))) is None
 
 
 def test_a_block_of_tokens_has_its_refreshes() -> None:
@@ -63,15 +63,18 @@ def test_a_block_of_tokens_has_its_refreshes() -> None:
     assert dual.tokens_per_second(32) == pytest.approx(32 / dual.full.seconds)
 
 
-def test_a_batch_shares_block_steps_and_not_refreshes() -> None:
-    alone, four = fastest(Decode("fast-dllm-dual", 1024)), fastest(Decode("fast-dllm-dual", 1024, batch=4))
-    assert four.block is not None
-    assert four.full == alone.full
-    assert four.tokens_per_second(4) == pytest.approx(128 / (4 * four.full.seconds + 7 * four.block.seconds))
+@pytest.mark.parametrize(("context", "together"), [(2048, 1), (1024, 2), (512, 4), (256, 5)])
+def test_a_batch_shares_block_steps_and_small_refreshes(context: int, together: int) -> None:
+    alone, five = fastest(Decode("fast-dllm-dual", context)), fastest(Decode("fast-dllm-dual", context, batch=5))
+    assert five.block is not None
+    assert alone.full.multiplying_seconds is not None
+    assert five.full.multiplying_seconds == pytest.approx(together * alone.full.multiplying_seconds)
+    refreshes = -(-5 // together)
+    assert five.tokens_per_second(4) == pytest.approx(5 * 32 / (refreshes * five.full.seconds + 7 * five.block.seconds))
 
 
 def test_a_cpu_reads_float32() -> None:
-    target = target_of(described(None, 64, 50, None, host=True), "onnxruntime", None, desktop=False, swap=0)
-    found = speed(subject().config, estimate(subject(), Decode("vanilla", 512), target), target)
+    target = target_of(describe_device(memory_gb=64, bandwidth_gb=50, host=True), engine="onnxruntime")
+    found = speed(estimate(Scenario(planned_model(), Decode("vanilla", 512), target)))
     assert found is not None
-    assert found.full.reading == pytest.approx(2 * (WEIGHTS - MATRIX) / 50e9)
+    assert found.full.reading_seconds == pytest.approx(2 * (WEIGHTS - MATRIX) / 50e9)

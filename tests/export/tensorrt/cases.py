@@ -25,7 +25,7 @@ class Format:
     group: int = 32
 
 
-# No more than keep `FEW` at 30: each kind of layers, head and embedding, each size of groups and each type is in one.
+# No more than keep `FEW` at 30: each format of layers, head and embedding, each size of groups and each dtype is in one.
 FORMATS = {
     "float32": Format("float32"),
     "float16": Format("float16"),

@@ -30,15 +30,15 @@ def step_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str,
 
     @cache
     def write(family: str, weights: str, flavour: str) -> Bundle:
-        place, form = tmp_path_factory.mktemp(f"{family}-{weights}-{flavour}"), FORMATS[weights]
+        folder, form = tmp_path_factory.mktemp(f"{family}-{weights}-{flavour}"), FORMATS[weights]
         with pytest.MonkeyPatch.context() as patch:
             for name, value in WIDE.items() if form.group > 32 else ():
                 patch.setattr(tiny, name, value)
             # No twin that computes in float32: it takes as long again to export.
             patch.setattr(export, "FLOAT32", form.dtype)
             return export.export_bundle(
-                tiny.write_tiny(place / "checkpoint", family, dtype=form.dtype),
-                place / "bundle",
+                tiny.write_tiny(folder / "checkpoint", family, dtype=form.dtype),
+                folder / "bundle",
                 flavour=flavour,
                 dtype=form.dtype,
                 weights=form.layers,

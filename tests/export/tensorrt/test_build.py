@@ -8,15 +8,13 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import onnx
 import pytest
 
 from dllm_edge.export.tensorrt.build import Built, build_engine
+from dllm_edge.export.tensorrt.compilation import Compilation
 from dllm_edge.export.tensorrt.options import BuildOptions
-from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.profiles import Workload
@@ -24,22 +22,17 @@ from dllm_edge.runtime.engines.tensorrt.engine_folder import EngineFolder, find_
 from dllm_edge.runtime.engines.tensorrt.fingerprint import read_fingerprint
 from dllm_edge.runtime.engines.tensorrt.library import Library
 
-SMALL = Workload((Profile(1, 4, 8, 4),))
-OTHER = Workload((Profile(1, 4, 8, 4), Profile(1, 8, 1, 4)), (8,), ((8, 4),))
+from .builds import OTHER, SMALL, entries
 
 
 @pytest.fixture
 def build(bundle: Bundle, rtx: Library) -> Callable[..., Built]:
-    """Build the bundle's engine for sm86; `workload`, `prove`, and `BuildOptions`' fields by name."""
+    """Build the bundle's engine for sm86; `workload`, `trial`, and `BuildOptions`' fields by name."""
 
-    def build(workload: Workload = SMALL, prove: Any = None, targets: tuple[str, ...] = ("sm86",), **options: Any) -> Built:
-        return build_engine(bundle, rtx, targets, workload, BuildOptions(**options), prove=prove)
+    def build(workload: Workload = SMALL, trial: Any = None, targets: tuple[str, ...] = ("sm86",), **options: Any) -> Built:
+        return build_engine(Compilation(bundle, rtx, targets, BuildOptions(**options)), workload, trial=trial)
 
     return build
-
-
-def entries(bundle: Bundle) -> list[str]:
-    return sorted(os.listdir(bundle.path / "engines"))
 
 
 def test_an_engine_is_found_where_it_was_built(build: Callable[..., Built], bundle: Bundle, rtx: Library) -> None:
@@ -96,101 +89,31 @@ def test_an_engine_that_does_not_run_never_stands(build: Callable[..., Built], b
 
     first = build()
     with pytest.raises(DllmEdgeError, match="it does not run"):
-        build(OTHER, prove=refuse)
+        build(OTHER, trial=refuse)
     assert entries(bundle) == [first.engine.path.name]
     assert read_fingerprint(first.engine.path) == first.engine.fingerprint
 
 
+def test_a_build_that_is_refused_leaves_nothing_and_one_that_is_needless_is_not_asked_for(bundle: Bundle, rtx: Library) -> None:
+    def refuse() -> None:
+        raise DllmEdgeError("no memory")
+
+    compilation = Compilation(bundle, rtx, ("sm86",), BuildOptions())
+    with pytest.raises(DllmEdgeError, match="no memory"):
+        build_engine(compilation, SMALL, before_build=refuse)
+    assert not (bundle.path / "engines").exists()
+    build_engine(compilation, SMALL)
+    assert not build_engine(compilation, SMALL, before_build=refuse).fresh
+
+
 def test_flavours(bundle: Bundle, rtx: Library) -> None:
     with pytest.raises(DllmEdgeError, match="does not take the flavour 'dense': choose fused or portable"):
-        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(flavour="dense"))
+        build_engine(Compilation(bundle, rtx, ("sm86",), BuildOptions(flavour="dense")), SMALL)
     old = replace(rtx, name="tensorrt", version="10.3.0")
     with pytest.raises(DllmEdgeError, match=r"TensorRT 10\.3\.0 does not take the flavour 'fused': choose portable"):
-        build_engine(bundle, old, ("sm87",), SMALL, BuildOptions(flavour="fused"))
+        build_engine(Compilation(bundle, old, ("sm87",), BuildOptions(flavour="fused")), SMALL)
     with pytest.raises(DllmEdgeError, match="needs a step graph that is fused or portable in float16"):
-        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(compute="float16"))
-
-
-def edited(bundle: Bundle, file: str, edit: Callable[[onnx.ModelProto], object]) -> Bundle:
-    """The bundle as opened before its graph was edited."""
-    model = onnx.load(str(bundle.path / file), load_external_data=False)
-    edit(model)
-    (bundle.path / file).write_bytes(model.SerializeToString())
-    return bundle
-
-
-def foreign_operator(model: onnx.ModelProto) -> None:
-    next(node for node in model.graph.node if node.op_type == "Sigmoid").op_type = "Bernoulli"
-
-
-def rename_output(model: onnx.ModelProto) -> None:
-    name = model.graph.output[3].name
-    next(node for node in model.graph.node if name in node.output).output[0] = "surprise"
-    model.graph.output[3].name = "surprise"
-
-
-def shift_weights(model: onnx.ModelProto) -> None:
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = "weights/other.safetensors"
-
-
-@pytest.mark.parametrize(
-    ("edit", "flavour", "message"),
-    [
-        (
-            foreign_operator,
-            "fused",
-            r"does not take Bernoulli \(node .*\): .*: build the portable flavour with --flavour portable",
-        ),
-        (foreign_operator, "portable", r"does not take Bernoulli \(node .*\): .*: upgrade tensorrt-rtx, or report it"),
-        (
-            rename_output,
-            "fused",
-            r"another network of it, with other outputs \(entropy, surprise\): the file step.onnx is damaged",
-        ),
-        (shift_weights, "fused", "step.onnx: TensorRT-RTX"),
-    ],
-)
-def test_a_graph_that_is_not_taken(
-    bundle: Bundle, rtx: Library, edit: Callable[[onnx.ModelProto], object], flavour: str, message: str
-) -> None:
-    file = "step.onnx" if flavour == "fused" else "step.portable.onnx"
-    with pytest.raises(DllmEdgeError, match=message) as raised:
-        build_engine(edited(bundle, file, edit), rtx, ("sm86",), SMALL, BuildOptions(flavour=flavour))
-    assert "\n" not in str(raised.value)
-    assert entries(bundle) == []
-
-
-def test_profiles_that_do_not_fit_the_graph(bundle: Bundle, rtx: Library) -> None:
-    def fix_queries(model: onnx.ModelProto) -> None:
-        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 16
-
-    with pytest.raises(DllmEdgeError, match=r"whose input input_ids is INT64 \[-1, 16\] and should be INT64 \[-1, -1\]"):
-        build_engine(edited(bundle, "step.onnx", fix_queries), rtx, ("sm86",), SMALL, BuildOptions())
-
-
-def test_attention_in_float32_has_no_kernel_of_its_own(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Library, "decompose_attention", lambda *_: None)
-    with pytest.raises(DllmEdgeError, match="could not build it"):
-        build_engine(bundle, rtx, ("sm86",), SMALL, BuildOptions(flavour="fused"))
-    assert entries(bundle) == []
-
-
-@pytest.mark.filterwarnings("ignore:Use del obj")
-def test_a_builder_that_gives_nothing(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(rtx.module.Builder):  # type: ignore[misc, name-defined]
-        def build_serialized_network(self, *_: Any) -> None:
-            rtx.logger.log(SimpleNamespace(name="ERROR"), "out of\nmemory")
-
-    broken = replace(rtx, module=SimpleNamespace(**{**vars(rtx.module), "Builder": Failing}))
-    vars(broken)["logger"] = rtx.logger
-    with pytest.raises(
-        DllmEdgeError, match=r"step.onnx: TensorRT-RTX .* could not build it \(out of memory\): .* --flavour portable"
-    ):
-        build_engine(bundle, broken, ("sm86",), SMALL, BuildOptions())
-    assert entries(bundle) == []
+        build_engine(Compilation(bundle, rtx, ("sm86",), BuildOptions(compute="float16")), SMALL)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -205,19 +128,21 @@ INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
 from dllm_edge.export.tensorrt.build import build_engine
+from dllm_edge.export.tensorrt.compilation import Compilation
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.bundle import Bundle
-from dllm_edge.runtime.engines.tensorrt_library import find_library
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.profiles import Workload
+from dllm_edge.runtime.engines.tensorrt.library import find_library
 
-def tell(graph, phase, share):
+def interrupt(graph, phase, share):
     if share > 0.05:
         os.kill(os.getpid(), signal.{signal})
 
 try:
     workload = Workload((Profile(1, 4, 8, 4),))
-    build_engine(Bundle.open(Path(sys.argv[1])), find_library("tensorrt-rtx"), ("sm89",), workload, BuildOptions(), tell)
+    compilation = Compilation(Bundle.open(Path(sys.argv[1])), find_library("tensorrt-rtx"), ("sm89",), BuildOptions())
+    build_engine(compilation, workload, progress=interrupt)
 except KeyboardInterrupt:
     print("interrupted")
 """

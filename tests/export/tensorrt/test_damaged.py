@@ -39,15 +39,15 @@ def fingerprint_of_another_version(engine: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 99}))
 
 
-def remove_plan(engine: Path) -> None:
+def remove_engine_file(engine: Path) -> None:
     (engine / "step.plan").unlink()
 
 
-def cut_plan(engine: Path) -> None:
+def cut_engine_file(engine: Path) -> None:
     (engine / "step.plan").write_bytes(b"")
 
 
-def change_plan(engine: Path) -> None:
+def change_engine_file(engine: Path) -> None:
     content = bytearray((engine / "step.plan").read_bytes())
     content[len(content) // 2] ^= 1
     (engine / "step.plan").write_bytes(content)
@@ -60,9 +60,9 @@ def change_plan(engine: Path) -> None:
         remove_all_but_timings,
         cut_fingerprint,
         fingerprint_of_another_version,
-        remove_plan,
-        cut_plan,
-        change_plan,
+        remove_engine_file,
+        cut_engine_file,
+        change_engine_file,
     ],
 )
 def test_the_remedy_mends_it(damage: Callable[[Path], None], bundle: Bundle, rtx: Library) -> None:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from dllm_edge.export.onnx.operators import operator_problems
-from dllm_edge.export.tensorrt.build import build_engine, graphs_to_build
+from dllm_edge.export.tensorrt.build import build_engine, graph_jobs
 from dllm_edge.export.tensorrt.compilation import Compilation, prepare
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs import contract
@@ -43,7 +43,7 @@ def build_and_inspect(row: Row, rtx: Library, step_bundle: StepBundle) -> None:
     compilation = Compilation(bundle, rtx, (target,), BuildOptions(flavour=flavour))
     inspect_operators(compilation, workload)
     inspect_networks(compilation, workload)
-    built = build_engine(bundle, rtx, (target,), workload, compilation.options)
+    built = build_engine(compilation, workload)
     engine, fingerprint = built.engine, built.engine.fingerprint
     assert built.fresh
     assert engine.path == bundle.path / "engines" / f"tensorrt-rtx-{rtx.version}-{target}"
@@ -53,39 +53,39 @@ def build_and_inspect(row: Row, rtx: Library, step_bundle: StepBundle) -> None:
     check_engine(bundle, engine)
     stored = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
     assert fingerprint.plans["step.plan"].size > stored // 2
-    inspect_plans(compilation, workload, built.engine.plan)
+    inspect_engine_files(compilation, workload, built.engine.plan)
 
 
 def inspect_operators(compilation: Compilation, workload: Workload) -> None:
-    """The graphs use what TensorRT takes, in the types that it takes."""
+    """The graphs use what TensorRT takes, in the dtypes that it takes."""
     bundle = compilation.bundle
-    for graph in graphs_to_build(compilation, workload).values():
-        model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
-        assert list(operator_problems(model, graph.flavour)) == []
+    for job in graph_jobs(compilation, workload):
+        model = onnx.load(str(bundle.path / job.graph.file), load_external_data=False)
+        assert list(operator_problems(model, job.graph.flavour)) == []
 
 
 def inspect_networks(compilation: Compilation, workload: Workload) -> None:
-    """What TensorRT made of each graph has the contract's names and types, and one profile of exactly each shape."""
+    """What TensorRT made of each graph has the contract's names and dtypes, and one profile of exactly each shape."""
     bundle = compilation.bundle
-    for name, graph in graphs_to_build(compilation, workload).items():
-        shapes = workload.shapes(bundle.config, graph.compute)[name]
-        prepared = prepare(compilation, name, graph, shapes)
+    for job in graph_jobs(compilation, workload):
+        shapes = workload.shapes(bundle.config, job.graph.compute)[job.name]
+        prepared = prepare(compilation, job)
         network = prepared.network
-        inputs, outputs = contract.interface(name, bundle.config, graph.compute, bundle.manifest.candidates)
-        assert described([network.get_input(place) for place in range(network.num_inputs)]) == expected(inputs)
-        assert described([network.get_output(place) for place in range(network.num_outputs)]) == expected(outputs)
+        inputs, outputs = contract.interface(job.name, bundle.config, job.graph.compute, bundle.manifest.candidates)
+        assert described([network.get_input(index) for index in range(network.num_inputs)]) == expected(inputs)
+        assert described([network.get_output(index) for index in range(network.num_outputs)]) == expected(outputs)
         assert prepared.config.num_optimization_profiles == len(shapes)
         for profile, wanted in zip(prepared.profiles, shapes, strict=True):
             for spec in inputs:
                 assert [tuple(shape) for shape in profile.get_shape(spec.name)] == [wanted[spec.name]] * 3
 
 
-def inspect_plans(compilation: Compilation, workload: Workload, plan: Callable[[str], Any]) -> None:
-    """Without a GPU a plan does not open, but the names of its inputs and outputs can be read in it."""
+def inspect_engine_files(compilation: Compilation, workload: Workload, engine_file: Callable[[str], Any]) -> None:
+    """Without a GPU an engine file does not open, but the names of its inputs and outputs can be read in it."""
     bundle = compilation.bundle
-    for name, graph in graphs_to_build(compilation, workload).items():
-        content = plan(name).read_bytes()
-        inputs, outputs = contract.interface(name, bundle.config, graph.compute, bundle.manifest.candidates)
+    for job in graph_jobs(compilation, workload):
+        content = engine_file(job.name).read_bytes()
+        inputs, outputs = contract.interface(job.name, bundle.config, job.graph.compute, bundle.manifest.candidates)
         assert [spec.name for spec in (*inputs, *outputs) if spec.name.encode() not in content] == []
 
 

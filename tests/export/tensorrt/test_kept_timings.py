@@ -1,4 +1,4 @@
-"""Timings outlive the builds that fail. TensorRT-RTX has none: in their place each graph compiled adds a letter to the file."""
+"""Timings outlive the builds that fail. TensorRT-RTX has none: here each graph compiled adds a letter to the file instead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from dllm_edge.export.tensorrt import compilation
 from dllm_edge.export.tensorrt.build import build_engine
+from dllm_edge.export.tensorrt.compilation import Compilation
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -27,17 +28,17 @@ def build(bundle: Bundle, rtx: Library, monkeypatch: pytest.MonkeyPatch) -> Call
     """Build, and return the timings in the engine."""
     held: list[bytes] = []
 
-    def load(_library: Library, _config: Any, file: Path) -> None:
-        held[:] = [file.read_bytes() if file.is_file() else b""]
+    def load(_library: Library, _config: Any, timing_file: Path) -> None:
+        held[:] = [timing_file.read_bytes() if timing_file.is_file() else b""]
 
-    def save(_library: Library, _config: Any, file: Path) -> None:
-        file.write_bytes(held[0] + b"x")
+    def save(_library: Library, _config: Any, timing_file: Path) -> None:
+        timing_file.write_bytes(held[0] + b"x")
 
     monkeypatch.setattr(compilation, "load_timings", load)
     monkeypatch.setattr(compilation, "save_timings", save)
 
     def build(workload: Workload = WORKLOAD, **callbacks: Any) -> bytes:
-        engine = build_engine(bundle, rtx, ("sm86",), workload, BuildOptions(), **callbacks).engine
+        engine = build_engine(Compilation(bundle, rtx, ("sm86",), BuildOptions()), workload, **callbacks).engine
         return (engine.path / "timing.cache").read_bytes()
 
     return build
@@ -59,7 +60,7 @@ def refuse(_engine: object) -> None:
 
 @pytest.mark.parametrize(
     ("callbacks", "error", "timed"),
-    [({"progress": interrupt}, KeyboardInterrupt, b"xx"), ({"prove": refuse}, DllmEdgeError, b"xxx")],
+    [({"progress": interrupt}, KeyboardInterrupt, b"xx"), ({"trial": refuse}, DllmEdgeError, b"xxx")],
 )
 def test_the_next_build_finds_them(
     build: Callable[..., bytes], bundle: Bundle, rtx: Library, callbacks: Any, error: type[BaseException], timed: bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dllm_edge.export.plan.estimate import BUILD_BASE
-from dllm_edge.export.tensorrt.memory import check_memory, estimated_memory, free_memory
+from dllm_edge.export.tensorrt.memory import check_memory, estimated_build_bytes, free_memory_bytes
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
 from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
@@ -30,25 +30,25 @@ def meminfo(folder: Path, available: int, swap: int) -> Path:
 
 
 def test_memory_and_swap_are_added(tmp_path: Path) -> None:
-    assert free_memory(meminfo(tmp_path, 2048, 1024)) == 3072
+    assert free_memory_bytes(meminfo(tmp_path, 2048, 1024)) == 3072
 
 
 @pytest.mark.parametrize("content", [None, "", "MemAvailable\n", "MemAvailable: 7 kB\n", "MemAvailable:\nSwapFree: 0 kB\n"])
-def test_a_system_that_does_not_tell(tmp_path: Path, bundle: Bundle, content: str | None) -> None:
+def test_a_system_that_does_not_say(tmp_path: Path, bundle: Bundle, content: str | None) -> None:
     file = tmp_path / "meminfo"
     if content is not None:
         file.write_text(content)
-    assert free_memory(file) is None
+    assert free_memory_bytes(file) is None
     check_memory(bundle, file)
 
 
 def test_the_estimate_is_of_the_stored_weights(bundle: Bundle) -> None:
     stored = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
-    assert BUILD_BASE + 3 * stored < estimated_memory(bundle) < BUILD_BASE + 4 * stored
+    assert BUILD_BASE + 3 * stored < estimated_build_bytes(bundle) < BUILD_BASE + 4 * stored
 
 
 def test_more_than_there_is_is_refused(tmp_path: Path, bundle: Bundle) -> None:
-    needed = estimated_memory(bundle)
+    needed = estimated_build_bytes(bundle)
     check_memory(bundle, meminfo(tmp_path, needed // 2 + 2048, needed // 2))
     scarce = meminfo(tmp_path, needed // 4, needed // 4)
     with pytest.raises(

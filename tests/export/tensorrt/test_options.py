@@ -36,7 +36,7 @@ def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
     config = configuration(rtx, builder, ("sm86", "sm120"), BuildOptions(optimization_level=1, workspace=1 << 26))
     assert config.builder_optimization_level == 1
     assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 1 << 26
-    chosen = [config.get_compute_capability(place) for place in range(config.num_compute_capabilities)]
+    chosen = [config.get_compute_capability(index) for index in range(config.num_compute_capabilities)]
     assert chosen == [trt.ComputeCapability.SM86, trt.ComputeCapability.SM120]
     # Precision is in the graph's types alone.
     assert config.flags == before.flags | 1 << int(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
@@ -49,6 +49,6 @@ def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
 def test_tensors_that_are_too_large(rtx: Library) -> None:
     builder = rtx.module.Builder(rtx.logger)
     config = configuration(rtx, builder, ("sm86",), BuildOptions())
-    shapes = [{"rows": (2 * 32 * 32 * 8192, 128), "places": (1,)}]
+    shapes = [{"rows": (2 * 32 * 32 * 8192, 128), "indices": (1,)}]
     with pytest.raises(DllmEdgeError, match="rows would be 16777216 x 128, more numbers than TensorRT takes in one tensor"):
         add_profiles(builder, config, shapes)

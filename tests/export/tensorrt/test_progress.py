@@ -15,8 +15,8 @@ LIBRARY = Library("tensorrt", "10.3.0", MODULE)
 
 
 def test_phases_are_steps_of_their_parents() -> None:
-    told: list[tuple[str, float]] = []
-    phases = Phases(lambda name, share: told.append((name, share)))
+    reported: list[tuple[str, float]] = []
+    phases = Phases(lambda name, share: reported.append((name, share)))
     phases.start("build", None, 2)
     phases.start("parse", "build", 2)
     phases.step("parse")
@@ -28,13 +28,13 @@ def test_phases_are_steps_of_their_parents() -> None:
     phases.finish("time")
     phases.finish("build")
     shares = {0: 0.0, 1: 0.0, 2: 0.25, 3: 0.5, 4: 0.5, 5: 0.5, 6: 0.5, 7: 0.625, 8: 1.0, 9: 1.0}
-    assert [share for _, share in told] == [shares[place] for place in range(10)]
-    assert [name for name, _ in told][:3] == ["build", "parse", "parse"]
+    assert [share for _, share in reported] == [shares[index] for index in range(10)]
+    assert [name for name, _ in reported][:3] == ["build", "parse", "parse"]
 
 
 def test_a_bar_never_goes_back_and_never_beyond_its_end() -> None:
-    told: list[float] = []
-    phases = Phases(lambda _, share: told.append(share))
+    reported: list[float] = []
+    phases = Phases(lambda _, share: reported.append(share))
     phases.start("build", None, 1)
     for _ in range(3):
         phases.start("tactics", "build", 2)
@@ -44,8 +44,8 @@ def test_a_bar_never_goes_back_and_never_beyond_its_end() -> None:
     phases.start("orphan", "unheard of", 0)
     phases.step("unheard of")
     phases.finish("unheard of")
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert reported == sorted(reported)
+    assert reported[-1] == 1.0
 
 
 def test_an_interrupt_stops_the_build_at_its_next_step() -> None:

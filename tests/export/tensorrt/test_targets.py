@@ -18,7 +18,7 @@ LIBRARIES = {
 
 
 @pytest.mark.parametrize(
-    ("runtime", "wanted", "present", "chosen"),
+    ("runtime", "requested", "present", "chosen"),
     [
         ("tensorrt", [], "sm87", ("sm87",)),
         ("tensorrt", ["sm87"], "sm87", ("sm87",)),
@@ -28,12 +28,12 @@ LIBRARIES = {
         ("tensorrt-rtx", ["sm120", "sm86", "sm120"], None, ("sm86", "sm120")),
     ],
 )
-def test_targets(runtime: str, wanted: list[str], present: str | None, chosen: tuple[str, ...]) -> None:
-    assert choose_targets(LIBRARIES[runtime], wanted, present) == chosen
+def test_targets(runtime: str, requested: list[str], present: str | None, chosen: tuple[str, ...]) -> None:
+    assert choose_targets(LIBRARIES[runtime], requested, present) == chosen
 
 
 @pytest.mark.parametrize(
-    ("runtime", "wanted", "present", "message"),
+    ("runtime", "requested", "present", "message"),
     [
         ("tensorrt", [], None, "this machine shows none: build on the machine that will run it"),
         ("tensorrt", ["sm86"], None, "this machine shows none"),
@@ -49,6 +49,6 @@ def test_targets(runtime: str, wanted: list[str], present: str | None, chosen: t
         ("tensorrt-rtx", [], "sm90", "does not build for 'sm90'"),
     ],
 )
-def test_targets_that_are_refused(runtime: str, wanted: list[str], present: str | None, message: str) -> None:
+def test_targets_that_are_refused(runtime: str, requested: list[str], present: str | None, message: str) -> None:
     with pytest.raises(DllmEdgeError, match=message):
-        choose_targets(LIBRARIES[runtime], wanted, present)
+        choose_targets(LIBRARIES[runtime], requested, present)

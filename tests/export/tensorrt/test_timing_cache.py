@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, begin_timings, load_timings, save_timings, timings_beside
+from dllm_edge.export.tensorrt.timing_cache import TIMING_CACHE, load_timings, save_timings, seed_timings, timing_file_of
 from dllm_edge.runtime.engines.tensorrt.library import Library
 
 MODULE: Any = SimpleNamespace(ILogger=type("ILogger", (), {}))
@@ -56,16 +56,16 @@ def test_timings_of_another_version_are_dropped(tmp_path: Path, content: bytes) 
 
 
 def test_what_a_failed_build_left_goes_before_what_the_engine_has(tmp_path: Path) -> None:
-    place = tmp_path / "tensorrt-10.3.0-sm87"
-    file = timings_beside(place)
-    begin_timings(file, place)
+    engine = tmp_path / "tensorrt-10.3.0-sm87"
+    file = timing_file_of(engine)
+    seed_timings(file, engine)
     assert not file.exists()
-    place.mkdir()
-    (place / TIMING_CACHE).write_bytes(b"10.3.0 engine's")
-    begin_timings(file, place)
+    engine.mkdir()
+    (engine / TIMING_CACHE).write_bytes(b"10.3.0 engine's")
+    seed_timings(file, engine)
     assert loaded(TENSORRT, file) == b"10.3.0 engine's"
     file.write_bytes(b"10.3.0 left")
-    begin_timings(file, place)
+    seed_timings(file, engine)
     assert loaded(TENSORRT, file) == b"10.3.0 left"
 
 

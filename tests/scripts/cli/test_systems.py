@@ -9,7 +9,7 @@ from ..conftest import Command, parsed
 def test_systems_lists_every_setting(command: Command) -> None:
     found = {system["name"]: system for system in parsed(command("systems", "--json")[1])["systems"]}
     assert set(found) == set(SYSTEMS)
-    assert set(found["vanilla"]["settings"]) == set(SYSTEMS["vanilla"].settings)
+    assert set(found["vanilla"]["settings"]) == set(SYSTEMS["vanilla"].setting_names)
     threshold = found["fast-dllm-dual"]["settings"]["unmask"]
     assert threshold["default"] == "threshold"
     assert "quota" in threshold["choices"]

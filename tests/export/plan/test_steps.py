@@ -1,4 +1,4 @@
-"""The plan's steps and caches against what the driver really asks of an engine."""
+"""The plan's steps and caches against what the scheduler really asks of an engine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.export.plan.decode import Decode, steps_of
-from dllm_edge.export.plan.memory import activations, new_rows, peak_cache, steady_cache
-from dllm_edge.export.plan.model import Subject
+from dllm_edge.export.plan.decode import Decode
+from dllm_edge.export.plan.model import PlannedModel
+from dllm_edge.export.plan.steps import steps_of
 from dllm_edge.graphs.contract import Profile, cache_bytes
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
@@ -40,7 +40,7 @@ class Recorded(OnnxRuntimeEngine):
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("retention", [0.5, 0.25])
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_caches_and_steps_are_the_drivers(name: str, retention: float, batch: int, tiny_bundle: Callable[..., Path]) -> None:
+def test_caches_and_steps_are_the_schedulers(name: str, retention: float, batch: int, tiny_bundle: Callable[..., Path]) -> None:
     bundle = Bundle.open(tiny_bundle("llada"))
     decode = Decode(name, CONTEXT, GENERATED, BLOCK, retention, batch)
     engine = Recorded(bundle)
@@ -50,8 +50,8 @@ def test_caches_and_steps_are_the_drivers(name: str, retention: float, batch: in
         prompts, system=name, unmask="quota", gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own
     )
     steps = steps_of(bundle.config, decode)
-    assert steady_cache(bundle.config, "float32", steps, batch) == results[0].steady_cache_bytes
-    assert peak_cache(bundle.config, "float32", steps, batch) == results[0].peak_cache_bytes
+    assert cache_bytes(bundle.config, "float32", steps.steady_slots) == results[0].steady_cache_bytes
+    assert cache_bytes(bundle.config, "float32", steps.peak_slots) == results[0].peak_cache_bytes
     assert set(steps.profiles) <= engine.profiles
     assert max(profile.queries for profile in engine.profiles) == CONTEXT
     assert {profile.capacity for profile in engine.profiles} == {0, steps.capacity}
@@ -70,34 +70,15 @@ def test_cache_bytes_of_llada_8b(name: str, steady: int, peak: int) -> None:
     config = llada_8b()
     steps = steps_of(config, Decode(name, 2048))
     slot = 2 * 32 * 32 * 128 * 2  # keys and values, layers, heads, head size, bytes of bfloat16
-    assert steady_cache(config, "bfloat16", steps, 1) == steady * slot
-    assert peak_cache(config, "bfloat16", steps, 1) == peak * slot == cache_bytes(config, "bfloat16", peak)
-
-
-def test_values_of_a_step_by_hand() -> None:
-    config, profile = llada_8b(), Profile(1, 32, 480, 32)
-    residual, mask, queries = 2 * 32 * 4096 * 4, 32 * 512, 32 * 32 * 4096 * 2
-    logits = 32 * 126464 * (4 * 4 + 2)
-    assert activations(config, "bfloat16", profile, 0) == residual + mask + queries + logits
-    scores, states = 32 * 32 * 512 * 4, 2 * (32 + 512) * 32 * 128 * 2
-    small = Profile(1, 32, 480, 1)
-    assert activations(config, "bfloat16", small, 4) == residual + 5 * mask + queries + 4 * scores + states
-    assert new_rows(config, "bfloat16", profile) == cache_bytes(config, "bfloat16", 32)
-
-
-def test_values_grow_with_the_square_of_the_canvas_where_scores_are_in_memory() -> None:
-    config = llada_8b()
-    short, long = (activations(config, "bfloat16", Profile(1, length, 0, 1), 4) for length in (2048, 4096))
-    assert 3.5 < long / short < 4
-    short, long = (activations(config, "bfloat16", Profile(1, length, 0, 1), 0) for length in (2048, 4096))
-    assert 2 <= long / short < 2.3
+    assert cache_bytes(config, "bfloat16", steps.steady_slots) == steady * slot
+    assert cache_bytes(config, "bfloat16", steps.peak_slots) == peak * slot == cache_bytes(config, "bfloat16", peak)
 
 
 @pytest.mark.parametrize(
     ("decode", "message"),
     [
         (Decode("fast-dllm-dual", 128), "--context 128: must exceed --gen-length 128"),
-        (Decode("fast-dllm-dual", 1 << 20), "this model has 4096"),
+        (Decode("fast-dllm-dual", 1 << 20), "context 1048576 is more than the 4096 positions of this model"),
         (Decode("vanilla", 512, block_length=-1), "block_length=-1: must be at least 0"),
         (Decode("magic", 512), "unknown system 'magic'"),
     ],
@@ -108,7 +89,23 @@ def test_lengths_that_do_not_fit(decode: Decode, message: str) -> None:
 
 
 def test_a_block_causal_model_has_no_caches(tiny_bundle: Callable[..., Path]) -> None:
-    config = Subject.read(tiny_bundle("sdar")).config
+    config = PlannedModel.read(tiny_bundle("sdar")).config
     assert steps_of(config, Decode("vanilla", 200)).capacity == 0
     with pytest.raises(DllmEdgeError, match="fast-dllm-dual is not for models with block-causal attention"):
         steps_of(config, Decode("fast-dllm-dual", 200))
+
+
+@pytest.mark.parametrize(
+    ("name", "unbound", "full", "evicts"),
+    [
+        ("vanilla", 1, [1, 2, 8], False),
+        ("fast-dllm-prefix", 1, [1, 1, 1], False),
+        ("fast-dllm-dual", 1, [1, 1, 1], False),
+        ("sparse-dllm", 2, [1, 2, 2], True),
+    ],
+)
+def test_the_full_steps_of_a_block_and_what_they_return(name: str, unbound: int, full: list[int], evicts: bool) -> None:
+    steps = steps_of(llada_8b(), Decode(name, 2048))
+    assert [steps.full_steps_of(forwards) for forwards in (1, 2, 8)] == full
+    assert steps.unbound == steps.profiles[-unbound:]
+    assert steps.evicts == evicts
