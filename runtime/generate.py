@@ -17,7 +17,7 @@ from .decoding.canvas import Canvas
 from .decoding.settings import Settings
 from .decoding.trace import StepTrace
 from .engines.base import Engine
-from .engines.onnxruntime.cpu import OnnxRuntimeEngine
+from .engines.open import choose_device, open_engine
 from .scheduler.rehearsal import rehearse
 from .scheduler.request import Committed, Finished, FinishReason, Request
 from .scheduler.scheduler import Scheduler
@@ -206,19 +206,6 @@ def load(
     `threads` within an operator are the CPU's (0: all cores). `compute` is what graphs and caches compute in: by default
     float32 on a CPU, and what the bundle was exported for on a GPU. Raises `DllmEdgeError` for what this machine lacks.
     """
-    known = {"onnxruntime": ("cpu", "cuda"), "tensorrt": ("cuda",), "tensorrt-rtx": ("cuda",)}
-    if engine not in known:
-        raise DllmEdgeError(f"unknown engine '{engine}': choose one of {', '.join(known)}")
-    place = device or known[engine][0]
-    if place not in known[engine]:
-        raise DllmEdgeError(f"{engine} does not run on device '{place}': use {' or '.join(known[engine])}")
+    device = choose_device(engine, device)  # an unknown engine is refused before the bundle is read
     opened = Bundle.open(Path(bundle))
-    if engine != "onnxruntime":
-        from .engines.tensorrt.open import open_tensorrt
-
-        return Model(opened, open_tensorrt(opened, None if engine == "tensorrt" else engine, compute))
-    if place == "cuda":
-        from .engines.onnxruntime.cuda import open_cuda
-
-        return Model(opened, open_cuda(opened, compute))
-    return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute or "float32"))
+    return Model(opened, open_engine(opened, engine, device, threads, compute))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...graphs.contract import Profile, TensorSpec
 from ...runtime.arrays import Array
-from ...runtime.engines.host import NUMPY_TYPES
+from ...runtime.engines.host import NUMPY_DTYPES
 
 PROFILES = (Profile(1, 9, 0, 4), Profile(2, 5, 12, 3, targets=3), Profile(1, 33, 64, 33))
 SEED = 20
@@ -16,7 +16,7 @@ def example(specs: list[TensorSpec], profile: Profile, vocabulary: int, generato
     """Random inputs that the contract allows: any positions, any visibility in which every row sees itself."""
     arrays: list[Array] = []
     for spec in specs:
-        shape, kind = spec.shape(profile), NUMPY_TYPES[spec.dtype]
+        shape, kind = spec.shape(profile), NUMPY_DTYPES[spec.dtype]
         if spec.name == "position_ids":
             value: Array = generator.integers(0, 2 * profile.queries + profile.capacity, shape)
         elif spec.name == "logit_rows":

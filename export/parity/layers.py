@@ -15,7 +15,7 @@ from ...graphs.modules.step import Step
 from ...runtime.arrays import Array
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
-from ...runtime.engines.host import NUMPY_TYPES
+from ...runtime.engines.host import NUMPY_DTYPES
 from ...runtime.engines.onnxruntime.cpu import COMPUTABLE, INTEGER_WEIGHTS
 from ..onnx.unroll import hidden_name
 from .differences import TOLERANCES, first_bad, relative_difference
@@ -66,7 +66,7 @@ def compare(step: Step, bundle: Bundle, graph: GraphFile) -> Comparison:
     generator = np.random.default_rng(SEED)
     inputs = contract.inputs(bundle.config, "float32")
     names = [spec.name for spec in contract.outputs(bundle.config, "float32", bundle.manifest.candidates)] + hidden
-    kinds = [NUMPY_TYPES[spec.dtype] for spec in contract.inputs(bundle.config, graph.compute)]
+    kinds = [NUMPY_DTYPES[spec.dtype] for spec in contract.inputs(bundle.config, graph.compute)]
     differences = dict.fromkeys(names, 0.0)
     for profile in PROFILES:
         arrays = example(inputs, profile, bundle.config.vocab_size, generator)

@@ -14,7 +14,7 @@ from ...graphs.modules.step import Step
 from ...graphs.modules.transformer import Transformer
 from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.engines.host import NUMPY_TYPES
+from ...runtime.engines.host import NUMPY_DTYPES
 from ..checkpoint.checkpoint import Checkpoint
 from ..weights.embedding_words import from_words
 from ..weights.encode import source_name
@@ -85,7 +85,7 @@ def _quantised(folder: Path, integers: onnx.TensorProto, scales: onnx.TensorProt
 def _read(folder: Path, tensor: onnx.TensorProto) -> torch.Tensor:
     """A plain tensor in float32."""
     place = ExternalDataInfo(tensor)
-    kind = NUMPY_TYPES[STORED_TYPES[tensor.data_type]]  # type: ignore[index]
+    kind = NUMPY_DTYPES[STORED_TYPES[tensor.data_type]]  # type: ignore[index]
     count = int(np.prod(tuple(tensor.dims)))
     values = np.fromfile(folder / place.location, kind, count, offset=place.offset or 0)
     return torch.from_numpy(values.astype(np.float32)).reshape(tuple(tensor.dims))

@@ -12,7 +12,7 @@ from ...graphs.errors import DllmEdgeError
 from ...runtime.bundle.bundle import Bundle, remember, sha256_of
 from ...runtime.bundle.manifest import FileRecord, GraphFile
 from ...runtime.engines.profiles import Workload
-from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_place, plan_file
+from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_file_name, engine_folder_path
 from ...runtime.engines.tensorrt.fingerprint import (
     FINGERPRINT,
     Fingerprint,
@@ -29,7 +29,7 @@ from .options import BuildOptions, flavours_to_build
 from .progress import Progress
 from .timing_cache import TIMING_CACHE, begin_timings, timings_beside
 
-ENGINE = Kind("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
+ENGINE = Kind("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, engine_file_name("*")))
 # Told the new engine before it takes its place: to run it where that is possible, and to raise where it does not.
 Proof = Callable[[EngineFolder], None]
 
@@ -61,7 +61,7 @@ def build_engine(
     compilation = Compilation(bundle, library, targets, options)
     graphs = graphs_to_build(compilation, workload)
     fingerprint = _fingerprint(compilation, graphs, workload)
-    place = engine_place(bundle, fingerprint)
+    place = engine_folder_path(bundle, fingerprint)
     if (found := _standing(bundle, place, fingerprint)) is not None:
         return Built(found, fresh=False)
     if admit is not None:
@@ -74,10 +74,10 @@ def build_engine(
         begin_timings(timings, place)
         for name, graph in graphs.items():
             tell = partial(progress or _tell_nobody, name)
-            compile_graph(compilation, name, graph, shapes[name], folder / plan_file(name), timings, tell)
+            compile_graph(compilation, name, graph, shapes[name], folder / engine_file_name(name), timings, tell)
         if timings.is_file():
             copyfile(timings, folder / TIMING_CACHE)
-        plans = {plan_file(name): _record(folder / plan_file(name)) for name in graphs}
+        plans = {engine_file_name(name): _record(folder / engine_file_name(name)) for name in graphs}
         fingerprint = replace(fingerprint, plans=plans)
         write_fingerprint(folder, fingerprint)
         if prove is not None:

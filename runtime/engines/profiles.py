@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...graphs import contract
@@ -24,18 +25,17 @@ class Workload:
     saliency: tuple[int, ...] = ()
     select: tuple[tuple[int, int], ...] = ()
 
-    def shapes(self, config: ModelConfig, cache: DType) -> dict[str, list[Shapes]]:
-        """By graph (`step`, `saliency`, `select`) the input shapes of each of its profiles, in order; no graph without one."""
-        found = {
-            "step": [{spec.name: spec.shape(profile) for spec in contract.inputs(config, cache)} for profile in self.profiles],
-            "saliency": [_sized(contract.saliency_inputs(config, cache), {"C": capacity}) for capacity in self.saliency],
-            "select": [
-                _sized(contract.select_inputs(config, cache), contract.select_sizes(config, *capacities))
-                for capacities in self.select
-            ],
-        }
-        return {graph: profiles for graph, profiles in found.items() if profiles}
+    def shapes(self, config: ModelConfig, cache_dtype: DType) -> dict[str, list[Shapes]]:
+        """Return the input shapes of each profile, in order, by graph (`step`, `saliency`, `select`); no graph without one."""
+        step = [_shapes(contract.inputs(config, cache_dtype), profile.sizes()) for profile in self.profiles]
+        saliency = [_shapes(contract.saliency_inputs(config, cache_dtype), {"C": capacity}) for capacity in self.saliency]
+        select = [
+            _shapes(contract.select_inputs(config, cache_dtype), contract.select_sizes(config, *capacities))
+            for capacities in self.select
+        ]
+        graphs = {"step": step, "saliency": saliency, "select": select}
+        return {graph: profiles for graph, profiles in graphs.items() if profiles}
 
 
-def _sized(specs: list[contract.TensorSpec], sizes: dict[str, int]) -> Shapes:
+def _shapes(specs: list[contract.TensorSpec], sizes: Mapping[str, int]) -> Shapes:
     return {spec.name: spec.sized(sizes) for spec in specs}

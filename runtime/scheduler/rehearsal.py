@@ -18,7 +18,7 @@ from ..decoding.settings import Settings
 from ..engines.base import Engine, Lanes, StepOutputs
 from ..engines.host import HostCache, HostCaches
 from ..engines.profiles import Workload
-from ..engines.sizes import ExactSizes, Sizes, slot_step
+from ..engines.sizes import RoundedSizes, Sizes, slot_multiple
 from ..systems import find_system
 from ..systems.base import System
 from .request import Request
@@ -44,7 +44,7 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
     saliency: set[int] = set()
     select: set[tuple[int, int]] = set()
     for (system, settings), context in product(list(uses), sorted(set(contexts))):
-        engine = _DryEngine(config, ExactSizes(slot_step(config)))
+        engine = _DryEngine(config, RoundedSizes(slot_multiple(config)))
         _decode(engine, system, settings, context)
         for profile, bound in engine.steps:
             sizes = {1} if bound else {1, batch}

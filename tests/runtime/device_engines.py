@@ -12,9 +12,10 @@ from dllm_edge.graphs.contract import DType
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.device.base import Launch
 from dllm_edge.runtime.engines.device.engine import DeviceEngine
+from dllm_edge.runtime.engines.fixed_sizes import FixedSizes
 from dllm_edge.runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
 from dllm_edge.runtime.engines.profiles import Shapes, Workload
-from dllm_edge.runtime.engines.sizes import ALIGNMENT, ExactSizes, FixedSizes, slot_step
+from dllm_edge.runtime.engines.sizes import ALIGNMENT, RoundedSizes, slot_multiple
 
 from .host_device import HostDevice
 
@@ -57,6 +58,6 @@ def on_host(
     }
     specs = {name: contract.interface(name, config, cache, candidates) for name in files}
     executor = ProfiledExecutor(sessions, specs, "cpu", workload=workload.shapes(config, cache) if workload else None)
-    step = slot_step(config)
-    sizes = FixedSizes(workload, step, REMEDY) if workload else ExactSizes(step)
+    step = slot_multiple(config)
+    sizes = FixedSizes(workload, step, REMEDY) if workload else RoundedSizes(step)
     return DeviceEngine("device", config, cache, candidates, device or HostDevice(), executor, sizes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.arrays import ByteArray
-from dllm_edge.runtime.engines.device.base import Block, Launch, Memory, RecordingError
+from dllm_edge.runtime.engines.device.base import Launch, Memory, RecordingError, Region
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
 
 
@@ -39,7 +39,7 @@ def at(address: int, nbytes: int) -> ByteArray:
     return found
 
 
-def run_of(block: Block, plane: int, row: int) -> int:
+def run_of(block: Region, plane: int, row: int) -> int:
     return block.address + (plane * block.height + block.y + row) * block.pitch + block.x
 
 
@@ -70,7 +70,7 @@ class HostDevice:
         self.downloads += 1
         target[:] = at(source, target.nbytes)
 
-    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+    def copy(self, target: Region, source: Region, width: int, rows: int, planes: int) -> None:
         self.copies += 1
         for plane in range(planes):
             for row in range(rows):

@@ -20,7 +20,7 @@ from dllm_edge.runtime.bundle.manifest import FileRecord
 from dllm_edge.runtime.engines.onnxruntime.executor import ELEMENT_TYPES
 from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
-from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_place, plan_file
+from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_file_name, engine_folder_path
 from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of, write_fingerprint
 
 from .host_cuda import HostCuda
@@ -39,11 +39,11 @@ def build_on_host(bundle: Bundle, workload: Workload, version: str = "10.16.1", 
     shapes = workload.shapes(config, "float32")
     graphs = {name: bundle.graph(["fused", "portable"], "float32", name) for name in shapes}
     built = fingerprint_of(bundle, "tensorrt", version, (target,), graphs, workload, Flags())
-    folder = engine_place(bundle, built)
+    folder = engine_folder_path(bundle, built)
     folder.mkdir(parents=True)
     plans = {}
     for name, graph in graphs.items():
-        file = folder / plan_file(name)
+        file = folder / engine_file_name(name)
         file.write_text(json.dumps({"graph": str(bundle.path / graph.file), "profiles": shapes[name]}))
         plans[file.name] = FileRecord(sha256_of(file), file.stat().st_size)
     write_fingerprint(folder, type(built)(**{**vars(built), "plans": plans}))

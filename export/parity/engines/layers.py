@@ -11,7 +11,7 @@ from ....graphs import contract
 from ....graphs.contract import Profile
 from ....runtime.arrays import Array
 from ....runtime.bundle.bundle import Bundle
-from ....runtime.engines.host import HEAD, NUMPY_TYPES
+from ....runtime.engines.host import FIRST_CACHE, NUMPY_DTYPES
 from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ..differences import TOLERANCES, first_bad, scale_of
 from ..examples import SEED, example
@@ -40,9 +40,9 @@ def feed(bundle: Bundle, subject: Subject, profile: Profile) -> dict[str, Array]
     """Random inputs, the caches rounded as the engine holds them, so that their rounding does not count."""
     specs = contract.inputs(bundle.config, "float32")
     arrays = example(specs, profile, bundle.config.vocab_size, np.random.default_rng(SEED))
-    kind = NUMPY_TYPES[subject.compute]
-    caches = [array.astype(kind).astype(np.float32) for array in arrays[HEAD:]]
-    return {spec.name: array for spec, array in zip(specs, arrays[:HEAD] + caches, strict=True)}
+    kind = NUMPY_DTYPES[subject.compute]
+    caches = [array.astype(kind).astype(np.float32) for array in arrays[FIRST_CACHE:]]
+    return {spec.name: array for spec, array in zip(specs, arrays[:FIRST_CACHE] + caches, strict=True)}
 
 
 def compare(comparator: Any, runners: list[Any], inputs: dict[str, Array], allowed: float) -> dict[str, float]:

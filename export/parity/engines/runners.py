@@ -15,7 +15,7 @@ from ....graphs.contract import DType, Profile, TensorSpec
 from ....graphs.errors import DllmEdgeError
 from ....runtime.arrays import Array
 from ....runtime.bundle.bundle import Bundle
-from ....runtime.engines.host import NUMPY_TYPES
+from ....runtime.engines.host import NUMPY_DTYPES
 from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor, Specs
 from ....runtime.engines.tensorrt.library import Library
 
@@ -59,7 +59,7 @@ class ContractSession:
     def run(self, _wanted: None, feed: Mapping[str, Array]) -> list[Array]:
         given = inside(feed, self.specs[0])
         sizes = profile_of(given).sizes()
-        found = {spec.name: np.zeros(spec.sized(sizes), NUMPY_TYPES[spec.dtype]) for spec in self.specs[1]}
+        found = {spec.name: np.zeros(spec.sized(sizes), NUMPY_DTYPES[spec.dtype]) for spec in self.specs[1]}
         shapes = {name: array.shape for name, array in given.items()}
         addresses = {name: array.ctypes.data for name, array in [*given.items(), *found.items()]}
         self.executor.prepare("step", shapes, addresses)()
@@ -115,7 +115,7 @@ def raw_runner(runner: Any, specs: Specs) -> Any:
 
 def inside(feed: Mapping[str, Array], specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Inputs in the step's own types."""
-    return {spec.name: np.ascontiguousarray(feed[spec.name], NUMPY_TYPES[spec.dtype]) for spec in specs}
+    return {spec.name: np.ascontiguousarray(feed[spec.name], NUMPY_DTYPES[spec.dtype]) for spec in specs}
 
 
 def outside(array: Array) -> Array:
@@ -131,7 +131,7 @@ def profile_of(inputs: Mapping[str, Array]) -> Profile:
 
 
 def _array(buffer: Array, spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
-    shape, kind = spec.sized(sizes), NUMPY_TYPES[spec.dtype]
+    shape, kind = spec.sized(sizes), NUMPY_DTYPES[spec.dtype]
     return buffer.reshape(-1).view(np.uint8)[: int(np.prod(shape)) * kind.itemsize].view(kind).reshape(shape)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dllm_edge.graphs.contract import Profile, cache_bytes
 from dllm_edge.runtime.engines.base import Lanes
-from dllm_edge.runtime.engines.host import REMEMBERED, HostCache, lane_tensors
+from dllm_edge.runtime.engines.host import REUSE_LIMIT, HostCache, lane_tensors
 
 from ..numpy_engine import CONFIG, NumpyEngine
 
@@ -32,7 +32,7 @@ def test_store_copies_rows_of_one_sequence_to_slots_of_one_lane() -> None:
     engine.store(Lanes(cache, 1, 1), slots, 1, rows)
     for tensor in range(2 * LAYERS):
         for slot, row in zip(slots, rows, strict=True):
-            assert (cache.tensors[tensor, 1, :, slot] == engine.kept[tensor][1, :, row]).all()
+            assert (cache.tensors[tensor, 1, :, slot] == engine.kept_rows[tensor][1, :, row]).all()
             before[tensor, 1, :, slot] = cache.tensors[tensor, 1, :, slot]
     assert (cache.tensors == before).all()
 
@@ -101,10 +101,10 @@ def test_a_profile_that_is_in_use_keeps_its_buffers() -> None:
     """However many others come by: a long run meets a new length with every prompt."""
     engine, used = NumpyEngine(), Profile(1, 4, 8, 4)
     first = engine.inputs(used)
-    for length in range(3 * REMEMBERED):
+    for length in range(3 * REUSE_LIMIT):
         engine.inputs(Profile(1, length + 10, 0, 4))
         assert engine.inputs(used) is first
-    assert len(engine.workspaces) <= REMEMBERED
+    assert len(engine.workspaces) <= REUSE_LIMIT
 
 
 def test_copy_takes_whole_lanes_to_another_cache() -> None:

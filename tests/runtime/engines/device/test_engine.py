@@ -154,7 +154,7 @@ def test_eviction_moves_slots_on_the_device(bundle: Bundle) -> None:
     engine = engine_for(bundle, ["sparse-dllm"], batch=2, device=device)
     decode(engine, "sparse-dllm", "quota", [21, 20], max_batch=2)
     # One upload and one download a forward, and of the queries, the scores and the places for each of two blocks.
-    assert engine.kept is None
+    assert engine.kept_rows is None
     assert device.copies == 4, "the two lanes have a neighbour each, so that what is kept is copied into them"
 
 

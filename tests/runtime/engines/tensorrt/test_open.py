@@ -15,7 +15,6 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
-from dllm_edge.runtime.engines.sizes import FixedSizes
 from dllm_edge.runtime.engines.tensorrt import open as tensorrt
 from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.engines.tensorrt.open import open_tensorrt, try_engine
@@ -108,9 +107,9 @@ def test_a_new_engine_is_tried_at_each_profile(bundle: Bundle, library: HostTens
 
     monkeypatch.setattr(engine, "run", noted)
     try_engine(engine)
-    assert isinstance(engine.sizes, FixedSizes)
-    assert ran == list(engine.sizes.workload.profiles)
-    outputs = engine._workspace(ran[0]).outputs
+    assert engine.sizes.profiles
+    assert ran == list(engine.sizes.profiles)
+    outputs = engine.workspace(ran[0]).step_outputs
     monkeypatch.setattr(engine, "run", lambda profile, *lanes: replace(outputs, logsumexp=np.full(1, np.nan, np.float32)))
     with pytest.raises(DllmEdgeError, match="gives no finite numbers: export with --dtype bfloat16"):
         try_engine(engine)
