@@ -1,4 +1,4 @@
-"""TensorRT's Python names over host memory: a "plan" names an ONNX graph, which ONNX Runtime runs at the bound addresses.
+"""TensorRT's Python names over host memory: an engine file names an ONNX graph, which ONNX Runtime runs at the bound addresses.
 
 It holds its caller to TensorRT's rules: a profile, all input shapes, scratch memory and every tensor's address, before a run.
 """
@@ -26,7 +26,7 @@ from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of
 from .host_cuda import HostCuda
 
 SCRATCH = 4096
-TYPES = {
+ELEMENTS = {
     "tensor(int64)": ELEMENT_TYPES["int64"],
     "tensor(bool)": ELEMENT_TYPES["bool"],
     "tensor(float)": ELEMENT_TYPES["float32"],
@@ -34,7 +34,7 @@ TYPES = {
 
 
 def build_on_host(bundle: Bundle, workload: Workload, version: str = "10.16.1", target: str = "sm87") -> Path:
-    """Write an engine folder whose plans are for `HostTensorRT`."""
+    """Write an engine folder whose engine files are for `HostTensorRT`."""
     config = bundle.config
     shapes = workload.shapes(config, "float32")
     graphs = {name: bundle.graph(["fused", "portable"], "float32", name) for name in shapes}
@@ -78,7 +78,7 @@ class Context:
         assert self.scratch
         assert self.scratch[1] >= SCRATCH
         assert not self.recorded, "what was recorded from a context is undefined once that context is used again"
-        self.recorded = self.engine.cuda.recording is not None and self.engine.cuda.captures
+        self.recorded = self.engine.cuda.capturing
         assert len(set(self.addresses.values())) == len(self.addresses)
         assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
         addresses = dict(self.addresses)
@@ -87,11 +87,13 @@ class Context:
         return True
 
     def run(self, addresses: dict[str, int]) -> None:
+        assert self.scratch
+        assert all(map(self.engine.cuda.allocated.holds, [*addresses.values(), self.scratch[0]])), "memory was freed"
         session = self.engine.session
         binding = session.io_binding()
-        given = {value.name: TYPES[value.type] for value in session.get_inputs()}
-        for name, kind in given.items():
-            binding.bind_input(name, "cpu", 0, kind, list(self.shapes[name]), addresses[name])
+        for value in session.get_inputs():
+            shape = list(self.shapes[value.name])
+            binding.bind_input(value.name, "cpu", 0, ELEMENTS[value.type], shape, addresses[value.name])
         sizes = {
             axis: size
             for value in session.get_inputs()
@@ -100,7 +102,7 @@ class Context:
         }
         for value in session.get_outputs():
             shape = [sizes[axis] if isinstance(axis, str) else axis for axis in value.shape]
-            binding.bind_output(value.name, "cpu", 0, TYPES[value.type], shape, addresses[value.name])
+            binding.bind_output(value.name, "cpu", 0, ELEMENTS[value.type], shape, addresses[value.name])
         session.run_with_iobinding(binding)
 
 
@@ -111,18 +113,18 @@ def run_in(context: Callable[[], Context | None], addresses: dict[str, int]) -> 
 
 
 class Engine:
-    def __init__(self, plan: dict[str, Any], cuda: HostCuda) -> None:
+    def __init__(self, contents: dict[str, Any], cuda: HostCuda) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, 1
-        self.session = onnxruntime.InferenceSession(plan["graph"], options, providers=["CPUExecutionProvider"])
-        self.profiles, self.cuda = plan["profiles"], cuda
+        self.session = onnxruntime.InferenceSession(contents["graph"], options, providers=["CPUExecutionProvider"])
+        self.profiles, self.cuda = contents["profiles"], cuda
         self.num_optimization_profiles = len(self.profiles)
 
         self.names = [value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())]
         self.num_io_tensors = len(self.names)
 
-    def get_tensor_name(self, place: int) -> str:
-        name: str = self.names[place]
+    def get_tensor_name(self, index: int) -> str:
+        name: str = self.names[index]
         return name
 
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
@@ -134,7 +136,7 @@ class Engine:
 
 
 class HostTensorRT:
-    """The module. `loads` counts deserialised plans."""
+    """The module. `loads` counts deserialised engines."""
 
     ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
 
@@ -149,6 +151,6 @@ class HostTensorRT:
     def Runtime(self, logger: Any) -> HostTensorRT:  # noqa: N802
         return self
 
-    def deserialize_cuda_engine(self, plan: Any) -> Engine:
+    def deserialize_cuda_engine(self, serialised: Any) -> Engine:
         self.loads += 1
-        return Engine(json.loads(bytes(plan)), self.cuda)
+        return Engine(json.loads(bytes(serialised)), self.cuda)

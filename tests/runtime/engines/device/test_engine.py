@@ -25,7 +25,8 @@ from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS, find_system
 
 from ...device_engines import ProfiledExecutor, on_host
-from ...host_device import HostDevice, at
+from ...host_device import HostDevice
+from ...host_memory import at
 from ...recorder import finish
 
 GENERATED, BLOCK = 16, 8
@@ -136,9 +137,9 @@ def test_steps_of_a_block_are_recorded_once_and_cross_in_two_copies(bundle: Bund
     assert (device.uploads, device.downloads, device.copies) == (end.forwards, end.forwards, 0)
     assert device.waits == end.forwards
     # The next decode finds the memory of this one's cache, and with it what was recorded.
-    held = len(device.allocated)
+    held = len(device.memory)
     decode(engine, "fast-dllm-dual", "quota", [20])
-    assert (device.recorded, len(device.allocated)) == (1, held)
+    assert (device.recorded, len(device.memory)) == (1, held)
 
 
 def test_without_recording_results_are_the_same_and_one_warning_says_so(bundle: Bundle, reference: Engine) -> None:
@@ -164,7 +165,8 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
     profile, config = Profile(1 if bound else 2, 12, 0, 2), bundle.config
     slots, rows, row = np.array([4, 5, 6, 0, 11]), np.array([2, 3, 4, 8, 0]), 0 if bound else 1
     lanes = {}
-    for engine in (reference, on_host(bundle, None)):
+    device = HostDevice()
+    for engine in (reference, on_host(bundle, None, device)):
         given = engine.inputs(engine.profile(profile))
         generator = np.random.default_rng(7)
         given.input_ids[:] = generator.integers(0, 200, given.input_ids.shape)
@@ -179,6 +181,7 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
     assert isinstance(lanes["onnxruntime"], HostCache)
     expected = lanes["onnxruntime"].tensors
     assert (expected != 0).any()
+    device.synchronise()
     found = at(on_device.memory.address, on_device.nbytes).view(np.float32).reshape(expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert config.layers > 1
@@ -187,9 +190,7 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
 def test_freed_caches_make_room(bundle: Bundle) -> None:
     device = HostDevice()
     engine = on_host(bundle, None, device)
-    nbytes = engine.allocate(1, 100, True, True).nbytes
-    device.limit = sum(device.allocated) + nbytes
-    del device.allocated[:]
+    device.limit = 2 * engine.allocate(1, 100, True, True).nbytes
     engine.allocate(1, 150, True, True)
     with pytest.raises(DllmEdgeError, match="out of memory"):
         engine.allocate(4, 150, True, True)

@@ -21,7 +21,8 @@ from dllm_edge.scripts.benchmarks.gpu.attention import FORMS, Attention
 from dllm_edge.scripts.benchmarks.gpu.attention_engines import build_plan, on_onnxruntime, on_tensorrt, time_forms
 
 from ....runtime.host_cuda import HostCuda
-from ....runtime.host_device import HostDevice, at
+from ....runtime.host_device import HostDevice
+from ....runtime.host_memory import at
 from ....runtime.host_tensorrt import HostTensorRT
 
 ATTENTION = Attention(heads=4, kv_heads=2, head_dim=8, queries=3, compute="float32")
@@ -79,6 +80,7 @@ def test_forms_run_on_tensorrt(form: str, cuda: HostCuda, monkeypatch: pytest.Mo
     )
     assert len(cuda.allocated) == held + 1
     launch()
+    device.synchronise()
     found = at(memory["attended"].address, memory["attended"].nbytes).view(np.float32)
     assert np.allclose(found, by_hand(given).reshape(-1), atol=1e-5)
 
