@@ -56,6 +56,9 @@ class HostCuda:
 
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:  # noqa: N802
         if nbytes + self.allocated.nbytes > self.memory:
+            # What was freed is there once the work is done that may use it: CUDA waits for that when it frees.
+            self.work.synchronise()
+        if nbytes + self.allocated.nbytes > self.memory:
             return (self.real.cudaError_t.cudaErrorMemoryAllocation, None)
         return self.answer(self.allocated.take(nbytes))
 

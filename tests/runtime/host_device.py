@@ -40,11 +40,17 @@ class HostDevice:
         self.memory, self.pinned_memory, self.stream = LiveMemory(), LiveMemory(), HostStream()
 
     def allocate(self, nbytes: int) -> HostMemory:
-        if self.limit is not None and self.memory.nbytes + nbytes > self.limit:
+        if self._lacks(nbytes):
+            # What was freed is there once the work is done that may use it: CUDA waits for that when it frees.
+            self.stream.synchronise()
+        if self._lacks(nbytes):
             raise DllmEdgeError(f"out of memory for {nbytes} bytes")
         memory = HostMemory(self.memory.take(nbytes, value=0), nbytes)
         weakref.finalize(memory, self.stream.free, partial(self.memory.free, memory.address)).atexit = False
         return memory
+
+    def _lacks(self, nbytes: int) -> bool:
+        return self.limit is not None and self.memory.nbytes + nbytes > self.limit
 
     def pinned(self, nbytes: int) -> ByteArray:
         address = self.pinned_memory.take(nbytes, value=0)
