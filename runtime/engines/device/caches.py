@@ -63,14 +63,14 @@ class DeviceCaches:
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
         capacity = cache.cache.capacity
         self.sizes.check_saliency(capacity)
-        slots, wanted = contract.saliency_inputs(self.config, self.cache_dtype)
+        slots, means = contract.saliency_inputs(self.config, self.cache_dtype)
         sizes, source = {"C": capacity}, self._as_one_lane(cache)
-        inputs = self._buffers("queries", 0, [wanted], sizes)
+        inputs = self._buffers("queries", 0, [means], sizes)
         outputs = self._buffers("scores", capacity, contract.saliency_outputs(self.config), sizes)
         inputs.arrays[0][:] = queries
         addresses = {slots.name: source.memory.address} | inputs.addresses | outputs.addresses
         self.device.upload(inputs.memory.address, inputs.host)
-        self.executor.prepare("saliency", _shapes([slots, wanted], sizes), addresses)()
+        self.executor.prepare("saliency", _shapes([slots, means], sizes), addresses)()
         self.device.download(outputs.host, outputs.memory.address)
         self.device.synchronise()
         scores: FloatArray = outputs.arrays[0].copy()
@@ -79,21 +79,21 @@ class DeviceCaches:
     def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         self.sizes.check_select(source.cache.capacity, target.cache.capacity)
         old, new = self._as_one_lane(source), device_cache(target)
-        rows, kept = contract.select_inputs(self.config, self.cache_dtype)
+        rows, indices = contract.select_inputs(self.config, self.cache_dtype)
         sizes = contract.select_sizes(self.config, old.capacity, new.capacity)
-        inputs = self._buffers("kept", new.capacity, [kept], sizes)
-        inputs.arrays[0][:] = self._flat_rows(keep, old.capacity, new.capacity)
+        inputs = self._buffers("indices", new.capacity, [indices], sizes)
+        inputs.arrays[0][:] = self._row_indices(keep, old.capacity, new.capacity)
         # What is gathered must not lie over what it is gathered from.
         result = new if new.batch == 1 and new is not old else self.new_cache(1, new.capacity)
         addresses = {rows.name: old.memory.address, "kept": result.memory.address} | inputs.addresses
         self.device.upload(inputs.memory.address, inputs.host)
-        self.executor.prepare("select", _shapes([rows, kept], sizes), addresses)()
+        self.executor.prepare("select", _shapes([rows, indices], sizes), addresses)()
         if result is not new:
             self.copy(Lanes(result, 0, 1), target)
         # The next call fills the buffers again.
         self.device.synchronise()
 
-    def _flat_rows(self, keep: IntArray, old: int, new: int) -> IntArray:
+    def _row_indices(self, keep: IntArray, old: int, new: int) -> IntArray:
         """Return the row of each slot to keep among all rows of a lane, `[2 * layers * Hkv * new]`.
 
         What a target's other slots get is hidden, so that they get any.

@@ -39,7 +39,7 @@ def engine(bundle: Bundle, device: HostDevice) -> DeviceEngine:
 def contents(device: HostDevice, cache: DeviceCache) -> FloatArray:
     """A copy of all tensors, `[2 * layers, batch, Hkv, capacity, D]`, once all work is done."""
     device.synchronise()
-    return view(device, cache).copy()
+    return np.array(view(device, cache))
 
 
 def view(device: HostDevice, cache: DeviceCache) -> FloatArray:
