@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dllm_edge.graphs.contract import Profile, cache_bytes
 from dllm_edge.runtime.engines.base import Lanes
+from dllm_edge.runtime.engines.device.memory import DeviceCache
 from dllm_edge.runtime.engines.host import REUSE_LIMIT, HostCache, lane_tensors
 
+from ..host_device import HostMemory
 from ..numpy_engine import CONFIG, NumpyEngine
 
 LAYERS, HEADS, WIDTH = CONFIG.layers, CONFIG.kv_heads, CONFIG.head_dim
@@ -107,8 +110,30 @@ def test_a_profile_that_is_in_use_keeps_its_buffers() -> None:
     assert len(engine.workspaces) <= REUSE_LIMIT
 
 
-def test_copy_takes_whole_lanes_to_another_cache() -> None:
+@pytest.mark.parametrize(("batch", "first", "count"), [(2, 0, 2), (4, 1, 2), (1, 0, 1), (3, 0, 3)])
+def test_copy_takes_whole_lanes_to_another_cache_and_touches_no_other(batch: int, first: int, count: int) -> None:
     engine = NumpyEngine()
-    source, target = engine.allocate(3, 4), engine.allocate(2, 4)
-    engine.copy(Lanes(source, 1, 2), Lanes(target, 0, 2))
-    assert (target.tensors == source.tensors[:, 1:]).all()
+    source, target = engine.allocate(4, 4), engine.allocate(batch, 4)
+    before, expected = source.tensors.copy(), target.tensors.copy()
+    engine.copy(Lanes(source, 1, count), Lanes(target, first, count))
+    expected[:, first : first + count] = before[:, 1 : 1 + count]
+    assert (target.tensors == expected).all()
+    assert (source.tensors == before).all()
+
+
+@pytest.mark.parametrize(("capacity", "count"), [(5, 1), (4, 2), (1, 1)])
+def test_copy_between_other_capacities_and_of_other_numbers_is_refused(capacity: int, count: int) -> None:
+    """One lane or slot would be taken for all of them."""
+    engine = NumpyEngine()
+    source, target = engine.allocate(2, capacity), engine.allocate(2, 4)
+    with pytest.raises(AssertionError):
+        engine.copy(Lanes(source, 0, count), Lanes(target, 0, 1))
+    with pytest.raises(AssertionError):
+        engine.copy(Lanes(target, 0, 1), Lanes(source, 0, count))
+
+
+def test_a_cache_of_another_engine_is_refused() -> None:
+    engine = NumpyEngine()
+    foreign = DeviceCache(HostMemory(0, 0), CONFIG, "float32", 1, 4)
+    with pytest.raises(AssertionError, match="a cache of another engine"):
+        engine.copy(Lanes(foreign, 0, 1), Lanes(engine.allocate(1, 4), 0, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -85,6 +86,21 @@ def test_what_is_recorded_is_done_when_it_is_launched(device: CudaDevice, cuda: 
     assert cuda.launched == 1
     del launch
     assert not cuda.graphs
+
+
+def test_a_recording_holds_what_it_was_recorded_from(device: CudaDevice) -> None:
+    """It runs in the memory of that: of an execution context, say."""
+
+    class Work:
+        def __call__(self) -> None: ...
+
+    work = Work()
+    alive = weakref.ref(work)
+    launch = device.record(work)
+    del work
+    assert alive()
+    del launch
+    assert not alive()
 
 
 def test_nothing_is_collected_while_a_recording_runs(device: CudaDevice) -> None:

@@ -187,6 +187,53 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
     assert config.layers > 1
 
 
+def sees_itself(engine: DeviceEngine, profile: Profile) -> Profile:
+    """The profile that is run, its inputs filled with tokens that see themselves alone."""
+    profile = engine.profile(profile)
+    rows = np.arange(profile.queries)
+    engine.inputs(profile).attention_mask[:, :, rows, profile.capacity + rows] = True
+    return profile
+
+
+def test_what_steps_of_a_profile_own_is_made_once(bundle: Bundle) -> None:
+    """The rows that no lane holds, and the cache that stands for an empty one: what was made for them stays right."""
+    device = HostDevice()
+    engine = on_host(bundle, None, device)
+    assert isinstance(engine.executor, ProfiledExecutor)
+    profile = sees_itself(engine, Profile(2, 8, 0, 2))
+    cache = engine.allocate(2, 8, True, True)
+    engine.run(profile, None, keep_rows=True)
+    owned = engine.workspace(profile).rows, engine.workspace(profile).hidden
+    held = len(device.memory)
+    for bind in (None, Lanes(cache, 0, 2), None):
+        engine.run(profile, None, bind, keep_rows=True)
+    assert engine.executor.prepared["step"] == 2
+    assert (engine.workspace(profile).rows, engine.workspace(profile).hidden) == owned
+    assert len(device.memory) == held
+
+
+def test_steps_that_write_into_a_cache_are_not_recorded(bundle: Bundle) -> None:
+    device = HostDevice()
+    engine = on_host(bundle, None, device)
+    profile = sees_itself(engine, Profile(1, 8, 8, 2))
+    read, bound = (engine.allocate(1, 8, True, True) for _ in range(2))
+    for _ in range(2):
+        engine.run(profile, Lanes(read, 0, 1), Lanes(bound, 0, 1))
+    assert (device.recorded, device.downloads) == (0, 2)
+    for _ in range(2):
+        engine.run(profile, Lanes(read, 0, 1))
+    assert (device.recorded, device.replayed, device.downloads) == (1, 1, 4)
+
+
+def test_what_runs_the_step_is_shown(bundle: Bundle) -> None:
+    engine = on_host(bundle, None)
+    loaded = engine.loaded_step()
+    assert (loaded.library, list(engine.versions)) == ("onnxruntime", ["onnxruntime"])
+    assert "input_ids" in [value.name for value in loaded.handle.get_inputs()]
+    assert engine.sizes.profiles is None
+    assert engine_for(bundle, ["vanilla"]).sizes.profiles
+
+
 def test_freed_caches_make_room(bundle: Bundle) -> None:
     device = HostDevice()
     engine = on_host(bundle, None, device)

@@ -75,6 +75,18 @@ def test_plans_are_loaded_when_a_step_is_wanted_and_once(bundle: Bundle, library
     assert library.loads == 1
 
 
+def test_the_engine_that_runs_the_step_is_shown(bundle: Bundle, library: HostTensorRT) -> None:
+    build(bundle, ("vanilla",))
+    engine = open_tensorrt(bundle)
+    assert engine.versions == {"tensorrt": "10.16.1"}
+    loaded = engine.loaded_step()
+    assert loaded.library == "tensorrt"
+    assert engine.sizes.profiles
+    assert loaded.handle.num_optimization_profiles == len(engine.sizes.profiles)
+    assert engine.loaded_step().handle is loaded.handle
+    assert library.loads == 1
+
+
 def test_memory_goes_back(bundle: Bundle, library: HostTensorRT, cuda: HostCuda) -> None:
     build(bundle, ("sparse-dllm",))
     engine = open_tensorrt(bundle)
