@@ -207,9 +207,9 @@ from pathlib import Path
 from dllm_edge.export.tensorrt.build import build_engine
 from dllm_edge.export.tensorrt.options import BuildOptions
 from dllm_edge.graphs.contract import Profile
-from dllm_edge.runtime.bundle import Bundle
+from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.tensorrt.library import find_library
-from dllm_edge.runtime.profiles import Workload
+from dllm_edge.runtime.engines.profiles import Workload
 
 def tell(graph, phase, share):
     if share > 0.05:
@@ -244,7 +244,7 @@ class Refuse:
         if name.partition(".")[0] in {"torch", "onnx", "onnx_ir", "onnxscript", "transformers"}:
             raise ImportError(f"{name} is not to be imported")
 sys.meta_path.insert(0, Refuse())
-from dllm_edge.scripts.cli import main
+from dllm_edge.scripts.cli.main import main
 options = "--runtime tensorrt-rtx --target sm86 --context 32 --gen-length 16 --set block_length=8"
 main(["build", sys.argv[1], *options.split()])
 """
