@@ -16,7 +16,7 @@ from .decoding.changes import Change, Commit, Edit, Remask, Truncation
 from .decoding.settings import Settings
 from .decoding.trace import StepTrace
 from .engines.base import Engine
-from .engines.onnxruntime.cpu import OnnxRuntimeEngine
+from .engines.open import choose_device, open_engine
 from .scheduler.rehearsal import check_served
 from .scheduler.request import Changed, Finished, FinishReason, Request, SchedulerEvent
 from .scheduler.scheduler import Scheduler
@@ -220,19 +220,6 @@ def load(
     `threads` within an operator are the CPU's (0: all cores). `compute` is what graphs and caches compute in: by default
     float32 on a CPU, and what the bundle was exported for on a GPU. Raises `DllmEdgeError` for what this machine lacks.
     """
-    known = {"onnxruntime": ("cpu", "cuda"), "tensorrt": ("cuda",), "tensorrt-rtx": ("cuda",)}
-    if engine not in known:
-        raise DllmEdgeError(f"unknown engine '{engine}': choose one of {', '.join(known)}")
-    place = device or known[engine][0]
-    if place not in known[engine]:
-        raise DllmEdgeError(f"{engine} does not run on device '{place}': use {' or '.join(known[engine])}")
+    device = choose_device(engine, device)  # an unknown engine is refused before the bundle is read
     opened = Bundle.open(Path(bundle))
-    if engine != "onnxruntime":
-        from .engines.tensorrt.open import open_tensorrt
-
-        return Model(opened, open_tensorrt(opened, None if engine == "tensorrt" else engine, compute))
-    if place == "cuda":
-        from .engines.onnxruntime.cuda import open_cuda
-
-        return Model(opened, open_cuda(opened, compute))
-    return Model(opened, OnnxRuntimeEngine(opened, threads, compute=compute or "float32"))
+    return Model(opened, open_engine(opened, engine, device, threads, compute))

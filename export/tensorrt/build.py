@@ -13,7 +13,7 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import FileRecord
 from ...runtime.bundle.verified import remember, sha256_of
 from ...runtime.engines.profiles import Workload
-from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_place, plan_file
+from ...runtime.engines.tensorrt.engine_folder import EngineFolder, check_engine, engine_file_name, engine_folder_path
 from ...runtime.engines.tensorrt.fingerprint import (
     FINGERPRINT,
     Fingerprint,
@@ -29,7 +29,7 @@ from .options import flavours_to_build
 from .progress import Progress, ignore_progress
 from .timing_cache import TIMING_CACHE, seed_timings, timing_file_of
 
-ENGINE = Content("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, plan_file("*")))
+ENGINE = Content("engine", "build", FINGERPRINT, (FINGERPRINT, TIMING_CACHE, engine_file_name("*")))
 Trial = Callable[[EngineFolder], None]
 """Runs a new engine, where it can run, before it is moved to its path; raises where it does not run."""
 
@@ -58,7 +58,7 @@ def build_engine(
     """
     jobs = graph_jobs(compilation, workload)
     fingerprint = _fingerprint(compilation, jobs, workload)
-    path = engine_place(compilation.bundle, fingerprint)
+    path = engine_folder_path(compilation.bundle, fingerprint)
     if (present := _present_engine(compilation.bundle, path, fingerprint)) is not None:
         return Built(present, fresh=False)
     if before_build is not None:
@@ -68,7 +68,7 @@ def build_engine(
     timing_file = timing_file_of(path)
     with staged(path, overwrite=True, content=ENGINE) as folder:
         seed_timings(timing_file, path)
-        records = {plan_file(job.name): _compile(compilation, job, folder, timing_file, progress) for job in jobs}
+        records = {engine_file_name(job.name): _compile(compilation, job, folder, timing_file, progress) for job in jobs}
         if timing_file.is_file():
             copyfile(timing_file, folder / TIMING_CACHE)
         fingerprint = replace(fingerprint, plans=records)
@@ -110,7 +110,7 @@ def _present_engine(bundle: Bundle, path: Path, fingerprint: Fingerprint) -> Eng
 
 def _compile(compilation: Compilation, job: GraphJob, folder: Path, timing_file: Path, progress: Progress) -> FileRecord:
     """Compile one graph into `folder`, and return the record of its engine file, whose hash is then remembered."""
-    file = folder / plan_file(job.name)
+    file = folder / engine_file_name(job.name)
     compile_graph(compilation, job, file, timing_file=timing_file, progress=partial(progress, job.name))
     state = file.stat()
     record = FileRecord(sha256_of(file), state.st_size)

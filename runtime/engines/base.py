@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
@@ -57,9 +58,23 @@ class Lanes:
     first: int
     count: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Lanes, and slots of each."""
+        return self.count, self.cache.capacity
+
+
+@dataclass(frozen=True)
+class LoadedGraph:
+    """A graph as its library holds it: an `InferenceSession` of `onnxruntime`, or an engine that `tensorrt` or
+    `tensorrt-rtx` deserialised, whose profiles are in the order of `Sizes.profiles`."""
+
+    library: str
+    handle: Any
+
 
 class Engine(Protocol):
-    """Runs the step graph of one bundle."""
+    """Runs the step graph of one bundle. A cache is only ever handed back to the engine that allocated it."""
 
     @property
     def name(self) -> str: ...
@@ -68,28 +83,33 @@ class Engine(Protocol):
     def config(self) -> ModelConfig: ...
 
     @property
+    def versions(self) -> Mapping[str, str]:
+        """The version of each library that runs the graphs, by the library's name."""
+        ...
+
+    @property
     def cache_dtype(self) -> DType:
         """The dtype of cached keys and values, which is what the graph computes in."""
         ...
 
     @property
     def sizes(self) -> Sizes:
-        """How sizes that are wanted become sizes that are run, and what is refused."""
+        """The choice of the sizes that are run for those wanted, and what is refused."""
         ...
 
     def profile(self, wanted: Profile) -> Profile:
-        """The sizes that will be run for those wanted: the same, or the smallest of the engine's that holds them."""
+        """Return the sizes that will be run for those wanted: the same, or the smallest of the engine's that holds them."""
         ...
 
     def allocate(self, batch: int, capacity: int, bound: bool, read: bool) -> Cache:
-        """A cache of at least these sizes, its contents undefined; its memory goes when the last reference to it does.
+        """Make a cache of at least these sizes, its contents undefined; its memory goes when the last reference to it does.
 
         `bound` says that steps will write into its lanes (`run` with `bind`), `read` that they will attend to it.
         """
         ...
 
     def inputs(self, profile: Profile) -> StepInputs:
-        """The buffers to fill before `run`; they keep what was written for the last step of this profile."""
+        """Return the buffers to fill before `run`; they keep what was written for the last step of this profile."""
         ...
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
@@ -105,13 +125,17 @@ class Engine(Protocol):
         ...
 
     def copy(self, source: Lanes, target: Lanes) -> None:
-        """Copy whole lanes to as many lanes of another cache of the same capacity."""
+        """Copy whole lanes to as many lanes of another cache; asserts that it is of the same capacity."""
         ...
 
     def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
-        """Mean over key heads of query times key, `[layers, capacity]`, for one lane; `queries` is `[layers, Hkv, D]`."""
+        """Return the mean over key heads of query times key `[layers, capacity]` of one lane; `queries`: `[layers, Hkv, D]`."""
         ...
 
     def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         """Copy the slots `keep` `[layers, m]` of one lane to the first m slots of another."""
+        ...
+
+    def loaded_step(self) -> LoadedGraph | None:
+        """Return what runs the step's graph, for whoever runs it beside this engine; None where no library holds a graph."""
         ...

@@ -13,19 +13,19 @@ from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile, TensorSpec
 from ...graphs.dtypes import DTYPES, DType
 from ..arrays import Array, FloatArray, IntArray
-from .base import Lanes, StepInputs, StepOutputs
-from .lru_cache import LRUCache
+from .base import Lanes, LoadedGraph, StepInputs, StepOutputs
+from .recently_used import RecentlyUsed
 from .sizes import AnySizes, Sizes
 
-# Profiles whose buffers are kept for their next step.
-REMEMBERED = 24
-# Inputs, and outputs, that are not caches.
-HEAD = 6
+# How many profiles keep their buffers for their next step, and how many bindings each of them keeps.
+REUSE_LIMIT = 24
+# Index of the first tensor of keys or values among a step's inputs, and among its outputs.
+FIRST_CACHE = 6
 
 
 @dataclass(frozen=True)
 class HostCache:
-    """A `Cache` in host memory: one block `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
+    """A `Cache` in host memory: one array `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
 
     tensors: Array
 
@@ -42,41 +42,55 @@ class HostCache:
         return self.tensors.nbytes
 
     @cached_property
-    def place(self) -> tuple[int, ...]:
-        """Address and shape: a cache of equal place holds all its tensors where this one does."""
+    def address_and_shape(self) -> tuple[int, ...]:
+        """Where all tensors of the cache lie: those of another cache of equal address and shape lie at the same addresses."""
         return (self.tensors.ctypes.data, *self.tensors.shape)
 
 
+def host_cache(lanes: Lanes) -> HostCache:
+    """Return the cache that the lanes are of."""
+    assert isinstance(lanes.cache, HostCache), "a cache of another engine"
+    return lanes.cache
+
+
 def lane_tensors(lanes: Lanes) -> list[Array]:
-    """The lanes' part of each tensor, as views."""
-    assert isinstance(lanes.cache, HostCache)
-    return [tensor[lanes.first : lanes.first + lanes.count] for tensor in lanes.cache.tensors]
+    """Return the lanes' part of each tensor, as views."""
+    return [tensor[lanes.first : lanes.first + lanes.count] for tensor in host_cache(lanes).tensors]
+
+
+def binding_key(lanes: Lanes | None) -> tuple[int, ...]:
+    """Return where the lanes' tensors lie: a cache at a freed one's address fits the binding that was made for that one."""
+    return (*host_cache(lanes).address_and_shape, lanes.first) if lanes else ()
 
 
 def arrays(buffers: StepInputs | StepOutputs) -> list[Array]:
-    """The buffers in the contract's order."""
+    """Return the buffers in the contract's order."""
     return [getattr(buffers, part.name) for part in fields(buffers)]
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Buffers of one profile, and what an engine remembers beside them."""
+    """Buffers of one profile, and the bindings of its steps, by the lanes that they are over."""
 
     inputs: StepInputs
     outputs: StepOutputs
-    memory: LRUCache[Any, Any]
+    bindings: RecentlyUsed[Any, Any]
 
 
 class HostCaches:
-    """Everything of the `Engine` protocol but running a step. `cache_dtype` is the type of cached keys and values."""
+    """Everything of the `Engine` protocol but running a step. `cache_dtype` is that of cached keys and values.
+
+    `kept_rows` are the new keys and values of the last step, if it was run with `keep_rows`: a tensor each, `[B, Hkv, Q, D]`.
+    """
 
     def __init__(self, config: ModelConfig, cache_dtype: DType, candidates: int) -> None:
         self.config, self.cache_dtype = config, cache_dtype
         self.input_specs = contract.inputs(config, cache_dtype)
         self.output_specs = contract.outputs(config, cache_dtype, candidates)
-        self.workspaces: LRUCache[Profile, Workspace] = LRUCache(REMEMBERED)
-        self.kept: list[Array] = []
+        self.workspaces: RecentlyUsed[Profile, Workspace] = RecentlyUsed(REUSE_LIMIT)
+        self.kept_rows: list[Array] = []
         self.sizes: Sizes = AnySizes()
+        self.versions: dict[str, str] = {}
 
     def profile(self, wanted: Profile) -> Profile:
         return self.sizes.profile(wanted)
@@ -92,10 +106,11 @@ class HostCaches:
         return self.workspace(profile).inputs
 
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
-        for tensor, kept in zip(lane_tensors(cache), self.kept, strict=True):
-            tensor[0][:, slots] = kept[row][:, rows]
+        for tensor, new in zip(lane_tensors(cache), self.kept_rows, strict=True):
+            tensor[0][:, slots] = new[row][:, rows]
 
     def copy(self, source: Lanes, target: Lanes) -> None:
+        assert source.size == target.size
         for old, new in zip(lane_tensors(source), lane_tensors(target), strict=True):
             new[:] = old
 
@@ -107,12 +122,15 @@ class HostCaches:
         for index, (old, new) in enumerate(zip(lane_tensors(source), lane_tensors(target), strict=True)):
             new[0, :, : keep.shape[1]] = old[0][:, keep[index // 2]]
 
+    def loaded_step(self) -> LoadedGraph | None:
+        return None
+
     def workspace(self, profile: Profile) -> Workspace:
-        return self.workspaces.of(profile, lambda: self._new_workspace(profile))
+        return self.workspaces.get_or_make(profile, lambda: self._new_workspace(profile))
 
     def _new_workspace(self, profile: Profile) -> Workspace:
-        inputs, outputs = (self.buffers(specs[:HEAD], profile) for specs in (self.input_specs, self.output_specs))
-        return Workspace(StepInputs(*inputs), StepOutputs(*outputs), LRUCache(REMEMBERED))
+        inputs, outputs = (self.buffers(specs[:FIRST_CACHE], profile) for specs in (self.input_specs, self.output_specs))
+        return Workspace(StepInputs(*inputs), StepOutputs(*outputs), RecentlyUsed(REUSE_LIMIT))
 
     @staticmethod
     def buffers(specs: list[TensorSpec], profile: Profile) -> list[Array]:

@@ -1,39 +1,46 @@
-"""Which sizes an engine runs for those that are wanted: the same, or the smallest of the few that it was built for."""
+"""Which sizes an engine runs for those that are wanted.
+
+`AnySizes` runs what is wanted (host memory), `RoundedSizes` the next multiple of what makes tensors aligned (ONNX Runtime
+on a device), `FixedSizes` (in `fixed_sizes`) the smallest of the few profiles that a compiled engine was built for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd
 from typing import Protocol
 
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
-from ...graphs.errors import DllmEdgeError
-from .profiles import Workload
 
-# Profiles that an error names.
-NAMED = 4
 # Bytes at whose multiples TensorRT wants tensors to begin, and the fewest of a number in a cache.
 ALIGNMENT, ITEM = 256, 2
 
 
-def slot_step(config: ModelConfig) -> int:
-    """What capacities and queries are multiples of, so that each lane of each tensor of a cache begins where it should."""
+def slot_multiple(config: ModelConfig) -> int:
+    """Return what capacities and queries are multiples of, so that each lane of each tensor of a cache begins aligned."""
     return ALIGNMENT // gcd(ALIGNMENT, config.kv_heads * config.head_dim * ITEM)
 
 
 class Sizes(Protocol):
-    """The choice of sizes. An empty cache is one of `slot_step` slots that nobody sees: compilers take no empty tensors."""
+    """The choice of sizes. An empty cache is one of `slot_multiple` slots that nobody sees: compilers take no empty tensors."""
 
-    def profile(self, wanted: Profile) -> Profile: ...
+    @property
+    def profiles(self) -> Sequence[Profile] | None:
+        """The profiles of steps that there are; None where every size is taken."""
+        ...
+
+    def profile(self, wanted: Profile) -> Profile:
+        """Return the sizes that are run for those wanted; raises `DllmEdgeError` where none hold them."""
+        ...
 
     def context(self, length: int) -> int | None:
-        """The canvas that one of `length` tokens is padded to where sizes are fixed; None where every size is taken."""
+        """Return the canvas that one of `length` tokens is padded to where sizes are fixed; None where every size is taken."""
         ...
 
     def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
-        """Batch and capacity of a cache; `bound` and `read` as in `Engine.allocate`."""
+        """Return batch and capacity of a cache; `bound` and `read` as in `Engine.allocate`."""
         ...
 
     def check_saliency(self, capacity: int) -> None:
@@ -46,7 +53,11 @@ class Sizes(Protocol):
 
 
 class AnySizes:
-    """Exactly what is wanted: engines in host memory take every size."""
+    """Runs exactly what is wanted."""
+
+    @property
+    def profiles(self) -> Sequence[Profile] | None:
+        return None
 
     def profile(self, wanted: Profile) -> Profile:
         return wanted
@@ -64,11 +75,11 @@ class AnySizes:
         return
 
 
-class ExactSizes(AnySizes):
-    """Whatever is wanted, at the next multiple of `step` queries and slots."""
+class RoundedSizes(AnySizes):
+    """Runs whatever is wanted, at the next multiple of `multiple` queries and slots."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, multiple: int) -> None:
+        self.multiple = multiple
 
     def profile(self, wanted: Profile) -> Profile:
         return replace(wanted, queries=self._up(wanted.queries), capacity=self._up(max(1, wanted.capacity)))
@@ -77,97 +88,4 @@ class ExactSizes(AnySizes):
         return batch, self._up(capacity)
 
     def _up(self, size: int) -> int:
-        return -(-size // self.step) * self.step
-
-
-class FixedSizes:
-    """The profiles of a compiled engine; those of `step` slots are for steps without a cache.
-
-    `remedy` is the command that builds one for other sizes.
-    """
-
-    def __init__(self, workload: Workload, step: int, remedy: str) -> None:
-        self.workload, self.step, self.remedy = workload, step, remedy
-        self.found: dict[Profile, Profile] = {}
-
-    def context(self, length: int) -> int:
-        held = (one.queries for one in self.workload.profiles if one.capacity == self.step and one.queries >= length)
-        return min(held, default=length)
-
-    def profile(self, wanted: Profile) -> Profile:
-        """The smallest profile that holds the wanted one; its capacity is the wanted one's, or `step` for an empty cache."""
-        found = self.found.get(wanted)
-        if found is None:
-            capacity = wanted.capacity or self.step
-            fitting = [
-                profile for profile in self.workload.profiles if profile.capacity == capacity and _holds(profile, wanted)
-            ]
-            if not fitting:
-                raise self._none(wanted)
-            found = self.found[wanted] = min(fitting, key=_work)
-        return found
-
-    def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
-        profiles = self.workload.profiles
-        readable = {profile.capacity for profile in profiles}
-        bindable = {profile.queries for profile in profiles if profile.capacity == self.step and profile.batch == 1}
-        usable = readable & bindable if bound and read else bindable if bound else readable
-        slots = min((size for size in usable if size >= capacity), default=None)
-        if slots is None:
-            raise DllmEdgeError(
-                f"this decode needs a cache of {capacity} slots; the engine was built for {_listed(usable)}: {self.remedy}"
-            )
-        if not read:
-            return batch, slots
-        batches = {profile.batch for profile in profiles if profile.capacity == slots}
-        lanes = min((size for size in batches if size >= batch), default=None)
-        if lanes is None:
-            raise DllmEdgeError(
-                f"{batch} sequences at once; the engine was built for {_listed(batches)} over {slots} slots: {self.remedy}, "
-                "or decode fewer at once (--batch, max_batch)"
-            )
-        return lanes, slots
-
-    def check_saliency(self, capacity: int) -> None:
-        if capacity not in self.workload.saliency:
-            held = _listed(self.workload.saliency)
-            raise DllmEdgeError(
-                f"this decode scores a cache of {capacity} slots; the engine was built for {held}: {self.remedy}"
-            )
-
-    def check_select(self, source: int, target: int) -> None:
-        if (source, target) not in self.workload.select:
-            held = ", ".join(f"{old} to {new}" for old, new in self.workload.select) or "none"
-            raise DllmEdgeError(
-                f"this decode evicts {source} slots to {target}; the engine was built for {held}: {self.remedy}"
-            )
-
-    def _none(self, wanted: Profile) -> DllmEdgeError:
-        held = list(dict.fromkeys(self._words(profile) for profile in self.workload.profiles))
-        more = f" and {len(held) - NAMED} more" if len(held) > NAMED else ""
-        built = "; ".join(held[:NAMED]) + more
-        return DllmEdgeError(
-            f"no profile of the engine holds a step of {self._words(wanted)}; it was built for {built}: {self.remedy}"
-        )
-
-    def _words(self, profile: Profile) -> str:
-        cache = f"over {profile.capacity} slots" if profile.capacity > self.step else "without a cache"
-        return f"{profile.batch} x {profile.queries} tokens {cache} with {profile.rows} logit rows"
-
-
-def _holds(profile: Profile, wanted: Profile) -> bool:
-    return (
-        profile.batch >= wanted.batch
-        and profile.queries >= wanted.queries
-        and profile.rows >= wanted.rows
-        and profile.targets >= wanted.targets
-    )
-
-
-def _work(profile: Profile) -> tuple[int, ...]:
-    """What a step of this profile costs, roughly: tokens first, then logit rows."""
-    return (profile.batch * profile.queries, profile.batch * profile.rows, profile.targets)
-
-
-def _listed(sizes: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(sizes))) or "none"
+        return -(-size // self.multiple) * self.multiple

@@ -20,7 +20,7 @@ from ..decoding.step import MAIN
 from ..engines.base import Engine, Lanes, StepOutputs
 from ..engines.host import HostCaches
 from ..engines.profiles import Workload
-from ..engines.sizes import AnySizes, ExactSizes, Sizes, slot_step
+from ..engines.sizes import AnySizes, RoundedSizes, Sizes, slot_multiple
 from ..systems.base import System
 from .groups import LARGEST_REFRESH
 from .request import Request
@@ -97,7 +97,7 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
     saliency: set[int] = set()
     select: set[tuple[int, int]] = set()
     for use, context in product(list(uses), sorted(set(contexts))):
-        rehearsal = rehearse(config, use, context, ExactSizes(slot_step(config)))
+        rehearsal = rehearse(config, use, context, RoundedSizes(slot_multiple(config)))
         for forward in rehearsal.forwards:
             profiles |= {replace(forward.profile, batch=size) for size in _batches(forward, batch)}
         saliency |= rehearsal.saliency

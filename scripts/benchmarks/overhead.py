@@ -54,7 +54,7 @@ class ObservedEngine(OnnxRuntimeEngine):
         if not self.hashed or lanes is None:
             return b""
         assert isinstance(lanes.cache, HostCache)
-        self.addresses.add(lanes.cache.place)
+        self.addresses.add(lanes.cache.address_and_shape)
         return hashlib.sha256(lanes.cache.tensors.data).digest()
 
 

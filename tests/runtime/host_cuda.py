@@ -1,29 +1,31 @@
-"""CUDA's runtime over host memory: cuda-python's own types and constants, and functions that do their work at once.
+"""CUDA's runtime over host memory: cuda-python's own types and constants, and functions that do their work when waited for.
 
 Arguments are those of cuda-python, so that what the device does with them is what is tested, not whether CUDA works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
+from dllm_edge.runtime.arrays import ByteArray
 
-from .host_device import aligned, at
+from .host_memory import HostStream, LiveMemory, Work, at
+
+Pitched = tuple[int, int, int]
+"""Where a copy's first run begins, and how far apart runs and planes are."""
 
 
 class HostCuda:
-    """`memory`: bytes that it has; `captures`: whether it can record; `allocated`: live allocations by address."""
+    """`memory`: bytes that it has; `captures`: whether it can record; `allocated`: what is allocated, pinned memory too."""
 
     def __init__(self, memory: int = 1 << 40, captures: bool = True) -> None:
         from cuda.bindings import runtime
 
         self.real, self.memory, self.captures = runtime, memory, captures
-        self.allocated: dict[int, Any] = {}
-        self.recording: list[Callable[[], None]] | None = None
-        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.allocated, self.work = LiveMemory(), HostStream()
+        self.graphs: dict[int, list[Work]] = {}
         self.launched = self.instantiated = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -32,12 +34,13 @@ class HostCuda:
     def answer(self, *values: Any) -> tuple[Any, ...]:
         return (self.real.cudaError_t.cudaSuccess, *values)
 
-    def do(self, work: Callable[[], None]) -> tuple[Any, ...]:
-        if self.recording is None:
-            work()
-        else:
-            self.recording.append(work)
+    def do(self, work: Work) -> tuple[Any, ...]:
+        self.work.do(work)
         return self.answer()
+
+    @property
+    def capturing(self) -> bool:
+        return self.work.recording is not None and self.captures
 
     def cudaSetDevice(self, index: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer()
@@ -52,52 +55,63 @@ class HostCuda:
         return self.answer(77)
 
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:  # noqa: N802
-        if nbytes + sum(block.nbytes for block in self.allocated.values()) > self.memory:
+        if nbytes + self.allocated.nbytes > self.memory:
+            # What was freed is there once the work is done that may use it: CUDA waits for that when it frees.
+            self.work.synchronise()
+        if nbytes + self.allocated.nbytes > self.memory:
             return (self.real.cudaError_t.cudaErrorMemoryAllocation, None)
-        block = aligned(nbytes)
-        block[:] = 0xFF  # no number, whatever its type
-        self.allocated[block.ctypes.data] = block
-        return self.answer(block.ctypes.data)
+        return self.answer(self.allocated.take(nbytes))
 
     def cudaHostAlloc(self, nbytes: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return self.cudaMalloc(nbytes)
 
     def cudaFree(self, address: int) -> tuple[Any, ...]:  # noqa: N802
-        del self.allocated[address]
+        self.work.free(partial(self.allocated.free, address))
         return self.answer()
 
     cudaFreeHost = cudaFree  # noqa: N815
 
     def cudaMemsetAsync(self, address: int, value: int, count: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.do(lambda: at(address, count).fill(value))
+        return self.do(lambda: self.allocated.view(address, count).fill(value))
 
     def cudaMemcpyAsync(self, target: int, source: int, count: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
         assert isinstance(kind, self.real.cudaMemcpyKind)
-        return self.do(lambda: np.copyto(at(target, count), at(source, count)))
+        if kind == self.real.cudaMemcpyKind.cudaMemcpyHostToDevice and not self.allocated.holds(source, count):
+            # Memory that is not pinned is read at once.
+            staged = at(source, count).copy()
+            return self.do(lambda: self._copy(target, staged))
+        return self.do(lambda: self._copy(target, self.allocated.view(source, count)))
+
+    def _copy(self, target: int, source: ByteArray) -> None:
+        self.allocated.view(target, source.nbytes)[:] = source
 
     def cudaMemcpy3DAsync(self, work: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        extent, places = work.extent, []
+        extent, regions = work.extent, list[Pitched]()
         for pointer, position in ((work.dstPtr, work.dstPos), (work.srcPtr, work.srcPos)):
-            assert pointer.pitch * pointer.ysize * extent.depth <= self.allocated[int(pointer.ptr)].nbytes
+            assert self.allocated.holds(int(pointer.ptr), pointer.pitch * pointer.ysize * extent.depth)
             assert position.x + extent.width <= pointer.pitch
             assert position.y + extent.height <= pointer.ysize
             first = int(pointer.ptr) + position.y * pointer.pitch + position.x
-            places.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
-        for plane in range(extent.depth):
-            for row in range(extent.height):
-                target, source = (first + plane * apart + row * pitch for first, pitch, apart in places)
-                at(target, extent.width)[:] = at(source, extent.width)
-        return self.answer()
+            regions.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
+        target, source = regions
+        return self.do(partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth))
+
+    def _copy_runs(self, target: Pitched, source: Pitched, width: int, rows: int, planes: int) -> None:
+        for plane in range(planes):
+            for row in range(rows):
+                new, old = (first + plane * apart + row * pitch for first, pitch, apart in (target, source))
+                self._copy(new, self.allocated.view(old, width))
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        self.work.synchronise()
         return self.answer()
 
     def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple[Any, ...]:  # noqa: N802
-        self.recording = []
+        self.work.begin_recording()
         return self.answer()
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        recorded, self.recording = self.recording, None
+        recorded = self.work.end_recording()
         if not self.captures:
             return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
         return self.answer(recorded)
@@ -117,7 +131,7 @@ class HostCuda:
     def cudaGraphLaunch(self, graph: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
         self.launched += 1
         for work in self.graphs[graph]:
-            work()
+            self.work.do(work)
         return self.answer()
 
     def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802

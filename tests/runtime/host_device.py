@@ -3,93 +3,114 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.arrays import ByteArray
-from dllm_edge.runtime.engines.device.base import Block, Launch, Memory, RecordingError
-from dllm_edge.runtime.engines.sizes import ALIGNMENT
+from dllm_edge.runtime.engines.device.base import Launch, Memory, RecordingError, Region
+
+from .host_memory import HostStream, LiveMemory
 
 
 @dataclass(eq=False)
 class HostMemory:
-    block: ByteArray
-
-    @property
-    def address(self) -> int:
-        return int(self.block.ctypes.data)
-
-    @property
-    def nbytes(self) -> int:
-        return self.block.nbytes
+    address: int
+    nbytes: int
 
 
-def aligned(nbytes: int) -> ByteArray:
-    """Zeros that begin where CUDA's memory would."""
-    block = np.zeros(nbytes + ALIGNMENT, dtype=np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + nbytes]
-
-
-def at(address: int, nbytes: int) -> ByteArray:
-    """The bytes at an address."""
-    found: ByteArray = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
-    return found
-
-
-def run_of(block: Block, plane: int, row: int) -> int:
-    return block.address + (plane * block.height + block.y + row) * block.pitch + block.x
+def run_address(region: Region, plane: int, row: int) -> int:
+    return region.address + (plane * region.height + region.y + row) * region.pitch + region.x
 
 
 class HostDevice:
-    """Counts what it is asked for. `limit`: bytes that it has; `records`: whether it can record work."""
+    """Counts the work that it has done. `limit`: bytes that it has; `records`: whether it can record work.
+
+    `memory` is the device's, `pinned_memory` the host's that copies may read and write.
+    """
 
     name = "host memory"
 
     def __init__(self, limit: int | None = None, records: bool = True) -> None:
         self.limit, self.records = limit, records
         self.uploads = self.downloads = self.copies = self.waits = self.zeroed = self.recorded = self.replayed = 0
-        self.allocated: list[int] = []
+        self.memory, self.pinned_memory, self.stream = LiveMemory(), LiveMemory(), HostStream()
 
     def allocate(self, nbytes: int) -> HostMemory:
-        if self.limit is not None and sum(self.allocated) + nbytes > self.limit:
+        if self._lacks(nbytes):
+            # What was freed is there once the work is done that may use it: CUDA waits for that when it frees.
+            self.stream.synchronise()
+        if self._lacks(nbytes):
             raise DllmEdgeError(f"out of memory for {nbytes} bytes")
-        self.allocated.append(nbytes)
-        return HostMemory(aligned(nbytes))
+        memory = HostMemory(self.memory.take(nbytes, value=0), nbytes)
+        weakref.finalize(memory, self.stream.free, partial(self.memory.free, memory.address)).atexit = False
+        return memory
+
+    def _lacks(self, nbytes: int) -> bool:
+        return self.limit is not None and self.memory.nbytes + nbytes > self.limit
 
     def pinned(self, nbytes: int) -> ByteArray:
-        return np.zeros(nbytes, dtype=np.uint8)
+        address = self.pinned_memory.take(nbytes, value=0)
+        buffer = (ctypes.c_uint8 * nbytes).from_address(address)
+        weakref.finalize(buffer, self.stream.free, partial(self.pinned_memory.free, address)).atexit = False
+        array: ByteArray = np.ctypeslib.as_array(buffer)
+        return array
 
     def upload(self, target: int, source: ByteArray) -> None:
-        self.uploads += 1
-        at(target, source.nbytes)[:] = source
+        address, nbytes = source.ctypes.data, source.nbytes
+
+        def work() -> None:
+            self.uploads += 1
+            self.memory.view(target, nbytes)[:] = self.pinned_memory.view(address, nbytes)
+
+        self.stream.do(work)
 
     def download(self, target: ByteArray, source: int) -> None:
-        self.downloads += 1
-        target[:] = at(source, target.nbytes)
+        address, nbytes = target.ctypes.data, target.nbytes
 
-    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
-        self.copies += 1
-        for plane in range(planes):
-            for row in range(rows):
-                at(run_of(target, plane, row), width)[:] = at(run_of(source, plane, row), width)
+        def work() -> None:
+            self.downloads += 1
+            self.pinned_memory.view(address, nbytes)[:] = self.memory.view(source, nbytes)
+
+        self.stream.do(work)
+
+    def copy(self, target: Region, source: Region, width: int, rows: int, planes: int) -> None:
+        def work() -> None:
+            self.copies += 1
+            for plane in range(planes):
+                for row in range(rows):
+                    old = self.memory.view(run_address(source, plane, row), width)
+                    self.memory.view(run_address(target, plane, row), width)[:] = old
+
+        self.stream.do(work)
 
     def synchronise(self) -> None:
         self.waits += 1
+        self.stream.synchronise()
 
     def zero(self, memory: Memory) -> None:
-        self.zeroed += 1
-        at(memory.address, memory.nbytes)[:] = 0
+        address, nbytes = memory.address, memory.nbytes
+
+        def work() -> None:
+            self.zeroed += 1
+            self.memory.view(address, nbytes)[:] = 0
+
+        self.stream.do(work)
 
     def record(self, work: Launch) -> Launch:
         if not self.records:
             raise RecordingError("host memory does not record")
+        self.stream.begin_recording()
+        work()
+        steps = self.stream.end_recording()
         self.recorded += 1
 
         def replay() -> None:
             self.replayed += 1
-            work()
+            for step in steps:
+                self.stream.do(step)
 
         return replay

@@ -1,4 +1,4 @@
-"""TensorRT's Python names over host memory: a "plan" names an ONNX graph, which ONNX Runtime runs at the bound addresses.
+"""TensorRT's Python names over host memory: an engine file names an ONNX graph, which ONNX Runtime runs at the bound addresses.
 
 It holds its caller to TensorRT's rules: a profile, all input shapes, scratch memory and every tensor's address, before a run.
 """
@@ -21,7 +21,7 @@ from dllm_edge.runtime.bundle.manifest import FileRecord
 from dllm_edge.runtime.bundle.verified import sha256_of
 from dllm_edge.runtime.engines.profiles import Workload
 from dllm_edge.runtime.engines.sizes import ALIGNMENT
-from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_place, plan_file
+from dllm_edge.runtime.engines.tensorrt.engine_folder import engine_file_name, engine_folder_path
 from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of, write_fingerprint
 
 from .host_cuda import HostCuda
@@ -31,16 +31,16 @@ TYPES = {dtype.onnxruntime: dtype.onnx for dtype in DTYPES.values()}
 
 
 def build_on_host(bundle: Bundle, workload: Workload, version: str = "10.16.1", target: str = "sm87") -> Path:
-    """Write an engine folder whose plans are for `HostTensorRT`."""
+    """Write an engine folder whose engine files are for `HostTensorRT`."""
     config = bundle.config
     shapes = workload.shapes(config, "float32")
     graphs = {name: bundle.graph(["fused", "portable"], "float32", name) for name in shapes}
     built = fingerprint_of(bundle, "tensorrt", version, (target,), graphs, workload, Flags())
-    folder = engine_place(bundle, built)
+    folder = engine_folder_path(bundle, built)
     folder.mkdir(parents=True)
     plans = {}
     for name, graph in graphs.items():
-        file = folder / plan_file(name)
+        file = folder / engine_file_name(name)
         file.write_text(json.dumps({"graph": str(bundle.path / graph.file), "profiles": shapes[name]}))
         plans[file.name] = FileRecord(sha256_of(file), file.stat().st_size)
     write_fingerprint(folder, type(built)(**{**vars(built), "plans": plans}))
@@ -75,7 +75,7 @@ class Context:
         assert self.scratch
         assert self.scratch[1] >= SCRATCH
         assert not self.recorded, "what was recorded from a context is undefined once that context is used again"
-        self.recorded = self.engine.cuda.recording is not None and self.engine.cuda.captures
+        self.recorded = self.engine.cuda.capturing
         assert len(set(self.addresses.values())) == len(self.addresses)
         assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
         addresses = dict(self.addresses)
@@ -84,11 +84,13 @@ class Context:
         return True
 
     def run(self, addresses: dict[str, int]) -> None:
+        assert self.scratch
+        assert all(map(self.engine.cuda.allocated.holds, [*addresses.values(), self.scratch[0]])), "memory was freed"
         session = self.engine.session
         binding = session.io_binding()
-        given = {value.name: TYPES[value.type] for value in session.get_inputs()}
-        for name, kind in given.items():
-            binding.bind_input(name, "cpu", 0, kind, list(self.shapes[name]), addresses[name])
+        for value in session.get_inputs():
+            shape = list(self.shapes[value.name])
+            binding.bind_input(value.name, "cpu", 0, TYPES[value.type], shape, addresses[value.name])
         sizes = {
             axis: size
             for value in session.get_inputs()
@@ -108,18 +110,18 @@ def run_in(context: Callable[[], Context | None], addresses: dict[str, int]) -> 
 
 
 class Engine:
-    def __init__(self, plan: dict[str, Any], cuda: HostCuda) -> None:
+    def __init__(self, contents: dict[str, Any], cuda: HostCuda) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, 1
-        self.session = onnxruntime.InferenceSession(plan["graph"], options, providers=["CPUExecutionProvider"])
-        self.profiles, self.cuda = plan["profiles"], cuda
+        self.session = onnxruntime.InferenceSession(contents["graph"], options, providers=["CPUExecutionProvider"])
+        self.profiles, self.cuda = contents["profiles"], cuda
         self.num_optimization_profiles = len(self.profiles)
 
         self.names = [value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())]
         self.num_io_tensors = len(self.names)
 
-    def get_tensor_name(self, place: int) -> str:
-        name: str = self.names[place]
+    def get_tensor_name(self, index: int) -> str:
+        name: str = self.names[index]
         return name
 
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
@@ -131,7 +133,7 @@ class Engine:
 
 
 class HostTensorRT:
-    """The module. `loads` counts deserialised plans."""
+    """The module. `loads` counts deserialised engines."""
 
     ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
 
@@ -146,6 +148,6 @@ class HostTensorRT:
     def Runtime(self, logger: Any) -> HostTensorRT:  # noqa: N802
         return self
 
-    def deserialize_cuda_engine(self, plan: Any) -> Engine:
+    def deserialize_cuda_engine(self, serialised: Any) -> Engine:
         self.loads += 1
-        return Engine(json.loads(bytes(plan)), self.cuda)
+        return Engine(json.loads(bytes(serialised)), self.cuda)

@@ -17,7 +17,7 @@ from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile, top_k
 from dllm_edge.runtime.arrays import IntArray
 from dllm_edge.runtime.engines.base import Lanes, StepInputs, StepOutputs
-from dllm_edge.runtime.engines.host import HEAD, HostCache, HostCaches, arrays, lane_tensors
+from dllm_edge.runtime.engines.host import FIRST_CACHE, HostCache, HostCaches, arrays, lane_tensors
 
 Array = NDArray[Any]
 MASK, END, VOCABULARY = 5, 3, 41
@@ -78,7 +78,7 @@ class NumpyEngine(HostCaches):
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
         given, config = workspace.inputs, self.config
-        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[HEAD:], profile)
+        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_CACHE:], profile)
         hidden, queries, new = self.embedding[given.input_ids], [], []
         for index, weights in enumerate(self.layers):
             normed = normalise(hidden, config.norm_eps)
@@ -97,7 +97,7 @@ class NumpyEngine(HostCaches):
             target[:] = values
         for target, values in zip(lane_tensors(bind) if bind else [], new, strict=False):
             target[:] = values
-        self.kept = [values.astype(np.float32) for values in new] if keep_rows else []
+        self.kept_rows = [values.astype(np.float32) for values in new] if keep_rows else []
         return workspace.outputs
 
     def sampler(self, logits: Array, target_ids: IntArray) -> Sequence[Array]:

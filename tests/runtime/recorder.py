@@ -10,7 +10,7 @@ import numpy as np
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.arrays import FloatArray, IntArray
 from dllm_edge.runtime.decoding.changes import Commit
-from dllm_edge.runtime.engines.base import Cache, Engine, Lanes, StepInputs, StepOutputs
+from dllm_edge.runtime.engines.base import Cache, Engine, Lanes, LoadedGraph, StepInputs, StepOutputs
 from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.scheduler.scheduler import Scheduler
 
@@ -33,7 +33,7 @@ class Recorder:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.config, self.name = engine, engine.config, engine.name
-        self.sizes, self.cache_dtype = engine.sizes, engine.cache_dtype
+        self.sizes, self.cache_dtype, self.versions = engine.sizes, engine.cache_dtype, engine.versions
         self.launches: list[Launch] = []
         self.operations: list[str] = []
         self.allocated: list[tuple[int, int]] = []
@@ -70,6 +70,9 @@ class Recorder:
     def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
         self.operations.append("select")
         self.engine.select(source, keep, target)
+
+    def loaded_step(self) -> LoadedGraph | None:
+        return self.engine.loaded_step()
 
 
 def place(lanes: Lanes | None) -> tuple[int, int, int] | None:

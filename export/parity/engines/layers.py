@@ -12,7 +12,7 @@ from ....graphs.contract import Profile
 from ....graphs.dtypes import DTYPES
 from ....runtime.arrays import Array
 from ....runtime.bundle.bundle import Bundle
-from ....runtime.engines.host import HEAD
+from ....runtime.engines.host import FIRST_CACHE
 from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ..differences import TOLERANCES, first_bad, scale_of
 from ..examples import SEED, example
@@ -42,8 +42,8 @@ def feed(bundle: Bundle, subject: Subject, profile: Profile) -> dict[str, Array]
     specs = contract.inputs(bundle.config, "float32")
     arrays = example(specs, profile, bundle.config.vocab_size, np.random.default_rng(SEED))
     kind = DTYPES[subject.compute].numpy
-    caches = [array.astype(kind).astype(np.float32) for array in arrays[HEAD:]]
-    return {spec.name: array for spec, array in zip(specs, arrays[:HEAD] + caches, strict=True)}
+    caches = [array.astype(kind).astype(np.float32) for array in arrays[FIRST_CACHE:]]
+    return {spec.name: array for spec, array in zip(specs, arrays[:FIRST_CACHE] + caches, strict=True)}
 
 
 def compare(comparator: Any, runners: list[Any], inputs: dict[str, Array], allowed: float) -> dict[str, float]:

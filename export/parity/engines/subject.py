@@ -14,9 +14,9 @@ from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.base import Engine
 from ....runtime.engines.device.engine import DeviceEngine
+from ....runtime.engines.fixed_sizes import FixedSizes
 from ....runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
-from ....runtime.engines.sizes import FixedSizes
 from ....runtime.engines.tensorrt.library import Library
 from ..examples import PROFILES
 from .runners import plan_runner, session_runner

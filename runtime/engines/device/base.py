@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from ...arrays import ByteArray
+from ..base import LoadedGraph
 from ..profiles import Shapes
 
 Launch = Callable[[], None]
@@ -23,10 +24,10 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
-    """Runs of bytes in planes: a plane's runs begin `pitch` bytes apart, the planes `height` runs apart.
+class Region:
+    """A pitched region of memory: planes of `height` runs of bytes, each run `pitch` bytes after the one before.
 
-    What is meant begins `x` bytes into the run `y` of the first plane at `address`.
+    It begins `x` bytes into the run `y` of the first plane, which is at `address`.
     """
 
     address: int
@@ -41,17 +42,20 @@ class RecordingError(Exception):
 
 
 class Device(Protocol):
-    """One device and one stream of work on it. All but `allocate`, `pinned` and `synchronise` return before they are done."""
+    """One device and one stream of work on it. All but `allocate`, `pinned` and `synchronise` return before they are done.
+
+    So what is downloaded may be read, and what was uploaded may be written again, after the next `synchronise` alone.
+    """
 
     @property
     def name(self) -> str: ...
 
     def allocate(self, nbytes: int) -> Memory:
-        """Memory whose contents are zeros; raises `DllmEdgeError` where there is not enough."""
+        """Take memory, its contents zeros; raises `DllmEdgeError` where there is not enough."""
         ...
 
     def pinned(self, nbytes: int) -> ByteArray:
-        """Host memory that copies to and from the device read and write directly."""
+        """Take host memory, its contents zeros, that copies to and from the device read and write directly."""
         ...
 
     def upload(self, target: int, source: ByteArray) -> None:
@@ -62,7 +66,7 @@ class Device(Protocol):
         """Copy from an address of the device to pinned host memory."""
         ...
 
-    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+    def copy(self, target: Region, source: Region, width: int, rows: int, planes: int) -> None:
         """Copy `planes` times `rows` runs of `width` bytes within the device."""
         ...
 
@@ -70,10 +74,12 @@ class Device(Protocol):
         """Wait until all work is done."""
         ...
 
-    def zero(self, memory: Memory) -> None: ...
+    def zero(self, memory: Memory) -> None:
+        """Fill the memory with zeros."""
+        ...
 
     def record(self, work: Launch) -> Launch:
-        """Record the work that `work` gives to the stream, without doing it: a launch that does it; raises `RecordingError`."""
+        """Return a launch of the work that `work` gives to the stream, without doing it now; raises `RecordingError`."""
         ...
 
 
@@ -83,9 +89,18 @@ class Executor(Protocol):
     @property
     def recordable(self) -> bool: ...
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The version of each library that runs the graphs, by the library's name."""
+        ...
+
     def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
-        """A launch of `graph` (`step`, `saliency` or `select`) over tensors at these addresses, the inputs of these shapes.
+        """Return a launch of `graph` (`step`, `saliency` or `select`) over tensors at these addresses, inputs of these shapes.
 
         Outputs without an address are not wanted. One that will be `recorded` shares no state with any other.
         """
+        ...
+
+    def loaded(self, graph: str) -> LoadedGraph:
+        """Return what runs `graph`, as the library holds it."""
         ...

@@ -13,7 +13,7 @@ import numpy as np
 
 from ....graphs.errors import DllmEdgeError
 from ...arrays import ByteArray
-from .base import Block, Launch, Memory, RecordingError
+from .base import Launch, Memory, RecordingError, Region
 
 INSTALL = "install cuda-python with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
 NO_GPU = "run 'dllm-edge doctor' to see what is missing"
@@ -39,7 +39,7 @@ class CudaDevice:
         self.stream = int(self._check("cudaStreamCreateWithFlags", self.cuda.cudaStreamNonBlocking))
 
     def allocate(self, nbytes: int) -> CudaMemory:
-        """Not from CUDA's pool of asynchronous memory, which on Jetson has less than the device."""
+        """Take memory, not from CUDA's pool of asynchronous memory, which on Jetson has less than the device."""
         address = int(self._check("cudaMalloc", max(1, nbytes), doing=f"taking {nbytes / 1e6:.0f} MB of memory"))
         memory = CudaMemory(address, nbytes)
         weakref.finalize(memory, self.cuda.cudaFree, address).atexit = False
@@ -53,9 +53,9 @@ class CudaDevice:
         address = int(self._check("cudaHostAlloc", max(1, nbytes), self.cuda.cudaHostAllocDefault))
         buffer = (ctypes.c_uint8 * nbytes).from_address(address)
         weakref.finalize(buffer, self.cuda.cudaFreeHost, address).atexit = False
-        block: ByteArray = np.ctypeslib.as_array(buffer)
-        block[:] = 0
-        return block
+        array: ByteArray = np.ctypeslib.as_array(buffer)
+        array[:] = 0
+        return array
 
     def upload(self, target: int, source: ByteArray) -> None:
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
@@ -65,7 +65,7 @@ class CudaDevice:
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._check("cudaMemcpyAsync", target.ctypes.data, source, target.nbytes, kind, self.stream)
 
-    def copy(self, target: Block, source: Block, width: int, rows: int, planes: int) -> None:
+    def copy(self, target: Region, source: Region, width: int, rows: int, planes: int) -> None:
         work = self.cuda.cudaMemcpy3DParms()
         work.dstPtr = self.cuda.make_cudaPitchedPtr(target.address, target.pitch, target.pitch, target.height)
         work.dstPos = self.cuda.make_cudaPos(target.x, target.y, 0)
@@ -102,7 +102,7 @@ class CudaDevice:
         raise RecordingError(str(reason or status.name))
 
     def _check(self, function: str, *arguments: Any, doing: str = "") -> Any:
-        """Call a function of CUDA's runtime; its answer, or an error as one line."""
+        """Call a function of CUDA's runtime and return its answer; an error is raised as one line."""
         error, *answer = getattr(self.cuda, function)(*arguments)
         if error == self.cuda.cudaError_t.cudaSuccess:
             return answer[0] if answer else None
@@ -127,7 +127,7 @@ class _Replay:
 
 
 def _bindings() -> Any:
-    """cuda-python's module of the CUDA runtime, where there is a driver and a GPU."""
+    """Import cuda-python's module of the CUDA runtime, where there is a driver and a GPU."""
     try:
         from cuda.bindings import runtime
     except ImportError as error:

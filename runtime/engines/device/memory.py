@@ -14,44 +14,64 @@ from ....graphs.errors import DllmEdgeError
 from ...arrays import Array, ByteArray
 from ..base import Lanes
 from ..sizes import ALIGNMENT
-from .base import Block, Device, Memory
+from .base import Device, Memory, Region
 
 
 @dataclass(frozen=True)
 class DeviceCache:
-    """A `Cache` on a device: one block `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
+    """A `Cache` on a device: one piece of memory `[2 * layers, batch, Hkv, capacity, D]`; a layer's keys, then its values."""
 
     memory: Memory
     config: ModelConfig
-    type: DType
+    dtype: DType
     batch: int
     capacity: int
 
     @cached_property
     def nbytes(self) -> int:
-        return cache_bytes(self.config, self.type, self.batch * self.capacity)
+        return cache_bytes(self.config, self.dtype, self.batch * self.capacity)
 
     @cached_property
-    def row(self) -> int:
-        """Bytes of one slot of one head."""
-        return self.config.head_dim * DTYPES[self.type].itemsize
+    def slot_bytes(self) -> int:
+        """Bytes of one slot of one head of one tensor."""
+        return self.config.head_dim * DTYPES[self.dtype].itemsize
 
     @cached_property
-    def lane(self) -> int:
+    def lane_bytes(self) -> int:
         """Bytes of one lane of one tensor."""
-        return self.config.kv_heads * self.capacity * self.row
+        return self.config.kv_heads * self.capacity * self.slot_bytes
 
     def address(self, tensor: int, lane: int) -> int:
-        return self.memory.address + (tensor * self.batch + lane) * self.lane
+        return self.memory.address + (tensor * self.batch + lane) * self.lane_bytes
 
-    def slot(self, lane: int, slot: int) -> Block:
-        """Where `slot` of a lane lies, by head and by tensor."""
-        heads = self.config.kv_heads
-        return Block(self.memory.address, self.capacity * self.row, self.batch * heads, slot * self.row, lane * heads)
+    def slot_region(self, lane: int, slot: int) -> Region:
+        """Return where `slot` of a lane lies: a run for each head, a plane for each tensor."""
+        heads, pitch = self.config.kv_heads, self.capacity * self.slot_bytes
+        return Region(self.memory.address, pitch, self.batch * heads, x=slot * self.slot_bytes, y=lane * heads)
 
-    def whole(self, lane: int) -> Block:
-        """Where a lane lies, by tensor."""
-        return Block(self.memory.address, self.lane, self.batch, y=lane)
+    def lane_region(self, lane: int) -> Region:
+        """Return where a lane lies: one run for each lane, a plane for each tensor."""
+        return Region(self.memory.address, self.lane_bytes, self.batch, y=lane)
+
+
+def device_cache(lanes: Lanes) -> DeviceCache:
+    """Return the cache that the lanes are of."""
+    assert isinstance(lanes.cache, DeviceCache), "a cache of another engine"
+    return lanes.cache
+
+
+def lane_addresses(lanes: Lanes) -> list[int]:
+    """Return where the lanes' part of each tensor begins."""
+    cache = device_cache(lanes)
+    return [cache.address(tensor, lanes.first) for tensor in range(2 * cache.config.layers)]
+
+
+def launch_key(lanes: Lanes | None) -> tuple[int, ...]:
+    """Return where the lanes' tensors lie: a cache at a freed one's address fits the launch that was made for that one."""
+    if lanes is None:
+        return ()
+    cache = device_cache(lanes)
+    return (cache.memory.address, cache.batch, cache.capacity, lanes.first)
 
 
 class MemoryPool:
@@ -62,6 +82,7 @@ class MemoryPool:
         self.free: dict[int, list[Memory]] = {}
 
     def take(self, nbytes: int) -> Memory:
+        """Return memory of zeros; raises `DllmEdgeError` where there is not enough, once all that is free has gone back."""
         if self.free.get(nbytes):
             # What an overflow has left there would reach hidden slots: no weight makes a NaN vanish.
             self.device.zero(self.free[nbytes][-1])
@@ -78,28 +99,21 @@ class MemoryPool:
         self.free.setdefault(memory.nbytes, []).append(memory)
 
 
-def lane_addresses(lanes: Lanes) -> list[int]:
-    """The lanes' part of each tensor."""
-    cache = lanes.cache
-    assert isinstance(cache, DeviceCache)
-    return [cache.address(tensor, lanes.first) for tensor in range(2 * cache.config.layers)]
-
-
-def side_by_side(specs: list[TensorSpec], axes: Mapping[str, int]) -> tuple[list[int], int]:
-    """Where tensors begin in one piece of memory, aligned, and the bytes of the piece."""
-    *offsets, size = accumulate((-(-spec.nbytes(axes) // ALIGNMENT) * ALIGNMENT for spec in specs), initial=0)
+def side_by_side(specs: list[TensorSpec], sizes: Mapping[str, int]) -> tuple[list[int], int]:
+    """Return where tensors begin in one piece of memory, aligned, and the bytes of the piece; `sizes` are by axis."""
+    *offsets, size = accumulate((-(-spec.nbytes(sizes) // ALIGNMENT) * ALIGNMENT for spec in specs), initial=0)
     return offsets, size
 
 
 class PinnedBuffers:
     """Arrays in one piece of pinned host memory, and room for them in one piece of the device's: each way is one copy."""
 
-    def __init__(self, device: Device, specs: list[TensorSpec], axes: Mapping[str, int]) -> None:
-        offsets, size = side_by_side(specs, axes)
+    def __init__(self, device: Device, specs: list[TensorSpec], sizes: Mapping[str, int]) -> None:
+        offsets, size = side_by_side(specs, sizes)
         self.host: ByteArray = device.pinned(size)
         self.memory = device.allocate(size)
         self.arrays: list[Array] = [
-            self.host[offset : offset + spec.nbytes(axes)].view(DTYPES[spec.dtype].numpy).reshape(spec.sized(axes))
+            self.host[offset : offset + spec.nbytes(sizes)].view(DTYPES[spec.dtype].numpy).reshape(spec.sized(sizes))
             for spec, offset in zip(specs, offsets, strict=True)
         ]
         self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}

@@ -13,8 +13,8 @@ from ....graphs.errors import DllmEdgeError
 from ...arrays import Array
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
-from ..base import Lanes, StepOutputs
-from ..host import HEAD, HostCache, HostCaches, Workspace, arrays, lane_tensors
+from ..base import Lanes, LoadedGraph, StepOutputs
+from ..host import FIRST_CACHE, HostCaches, Workspace, arrays, binding_key, lane_tensors
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
@@ -28,15 +28,16 @@ class OnnxRuntimeEngine(HostCaches):
 
     name = "onnxruntime"
 
-    def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None, compute: str = "float32") -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None, compute_dtype: str = "float32") -> None:
         """`threads` within an operator (0: all cores); `flavour` overrides the choice by ONNX Runtime's version.
 
-        `compute` is what the graph and its caches compute in: `float32`, or `float16`, which a CPU runs by casting.
+        `compute_dtype` is that of the graph and its caches: `float32`, or `float16`, which a CPU runs by casting.
         """
-        super().__init__(bundle.config, _computable(compute), bundle.manifest.candidates)
+        super().__init__(bundle.config, _computable(compute_dtype), bundle.manifest.candidates)
+        self.versions = {"onnxruntime": onnxruntime.__version__}
         release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
         flavours = ("fused", "portable") if release >= FUSED_FROM else ("portable",)
-        graph = bundle.graph([flavour] if flavour else flavours, compute)
+        graph = bundle.graph([flavour] if flavour else flavours, compute_dtype)
         self.flavour = graph.flavour
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -45,43 +46,46 @@ class OnnxRuntimeEngine(HostCaches):
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
-        key = (_place(cache), _place(bind), keep_rows)
-        binding, kept = workspace.memory.of(key, lambda: self._bind(profile, workspace, cache, bind, keep_rows))
-        self.kept = lane_tensors(bind) if bind and keep_rows else kept
+        key = (binding_key(cache), binding_key(bind), keep_rows)
+        binding, rows = workspace.bindings.get_or_make(key, lambda: self._bind(profile, workspace, cache, bind, keep_rows))
+        self.kept_rows = lane_tensors(bind) if bind and keep_rows else rows
         self.session.run_with_iobinding(binding)
         return workspace.outputs
+
+    def loaded_step(self) -> LoadedGraph:
+        return LoadedGraph("onnxruntime", self.session)
 
     def _bind(
         self, profile: Profile, workspace: Workspace, cache: Lanes | None, bind: Lanes | None, keep_rows: bool
     ) -> tuple[onnxruntime.IOBinding, list[Array]]:
-        """A binding by address, and the arrays of kept rows that no lane holds. What nobody asked for stays unbound."""
+        """Return a binding by address, and the arrays of kept rows that no lane holds. What nobody wants stays unbound."""
         assert cache or not profile.capacity
         binding = self.session.io_binding()
-        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[HEAD:], profile)
-        kept = self.buffers(self.output_specs[HEAD:], profile) if keep_rows and not bind else []
-        new = lane_tensors(bind) if bind else kept
+        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_CACHE:], profile)
+        rows = self.buffers(self.output_specs[FIRST_CACHE:], profile) if keep_rows and not bind else []
+        new = lane_tensors(bind) if bind else rows
         for spec, array in zip(self.input_specs, [*arrays(workspace.inputs), *past], strict=True):
             assert array.shape == spec.shape(profile), spec.name
             binding.bind_input(spec.name, "cpu", 0, DTYPES[spec.dtype].numpy.type, array.shape, array.ctypes.data)
         for spec, array in zip(self.output_specs, [*arrays(workspace.outputs), *new], strict=False):
             assert array.shape == spec.shape(profile), spec.name
             binding.bind_output(spec.name, "cpu", 0, DTYPES[spec.dtype].numpy.type, array.shape, array.ctypes.data)
-        return binding, kept
+        return binding, rows
 
 
 def open_session(
     bundle: Bundle, graph: GraphFile, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
-    """A session of one of the bundle's graphs; raises `DllmEdgeError` where ONNX Runtime cannot load it."""
+    """Open a session of one of the bundle's graphs; raises `DllmEdgeError` where ONNX Runtime cannot load it."""
     options.log_severity_level = 3
     options.add_session_config_entry(*INTEGER_WEIGHTS)
-    file = bundle.path / graph.file
+    path = bundle.path / graph.file
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise DllmEdgeError(
-            f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
             f"run 'dllm-edge info {bundle.path} --verify'"
         ) from error
 
@@ -93,19 +97,11 @@ def _return_free_memory() -> None:
         trim(0)
 
 
-def _computable(compute: str) -> DType:
+def _computable(compute_dtype: str) -> DType:
     for known in COMPUTABLE:
-        if known == compute:
+        if known == compute_dtype:
             return known
     raise DllmEdgeError(
-        f"ONNX Runtime's CPU provider cannot compute in {compute}: use {' or '.join(COMPUTABLE)}; "
+        f"ONNX Runtime's CPU provider cannot compute in {compute_dtype}: use {' or '.join(COMPUTABLE)}; "
         "every bundle has a float32 graph over its weights"
     )
-
-
-def _place(lanes: Lanes | None) -> tuple[int, ...]:
-    """Where all the lanes' tensors lie: a cache that took a freed one's place fits that one's binding."""
-    if lanes is None:
-        return ()
-    assert isinstance(lanes.cache, HostCache)
-    return (*lanes.cache.place, lanes.first)

@@ -15,25 +15,39 @@ from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
 from ..device.cuda import CudaDevice
 from ..device.engine import DeviceEngine
-from ..sizes import ExactSizes, slot_step
+from ..sizes import RoundedSizes, slot_multiple
 from .cpu import open_session
 from .executor import OnnxRuntimeExecutor
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = (
-    "'pip uninstall onnxruntime', then 'pip install --force-reinstall onnxruntime-gpu': the two put their files in one place"
+    "'pip uninstall onnxruntime', then 'pip install --force-reinstall onnxruntime-gpu': the two put their files in one folder"
 )
 # What the names of nodes begin with that compute shapes, which belong on the host.
 SHAPE_WORK = "shape."
-RECORD_PLACES = "session.record_ep_graph_assignment_info"
+RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 
-def open_cuda(bundle: Bundle, compute: str | None = None, flavour: str | None = None) -> DeviceEngine:
-    """The engine of `bundle` on the first GPU; raises `DllmEdgeError` where ONNX Runtime cannot run all of it there.
+def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | None = None) -> DeviceEngine:
+    """Open the engine of `bundle` on the first GPU; raises `DllmEdgeError` where ONNX Runtime cannot run all of it there.
 
-    `compute` is what graphs and caches compute in, by default what the bundle does; `flavour` overrides the choice: the
-    fused one where the provider has all its operators, else the portable one.
+    `compute_dtype` is that of graphs and caches, by default the bundle's; `flavour` overrides the choice: the fused one
+    where the provider has all its operators, else the portable one.
     """
+    _check_provider()
+    onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
+    device = CudaDevice()
+    dtype = bundle.graph(["fused", "portable"], compute_dtype or bundle.manifest.compute).compute
+    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
+    sessions = {name: _open(bundle, bundle.graph(["portable"], dtype, name), provider) for name in ("saliency", "select")}
+    sessions["step"] = _first_that_fits(bundle, dtype, [flavour] if flavour else ["fused", "portable"], provider)
+    candidates = bundle.manifest.candidates
+    specs = {name: contract.interface(name, bundle.config, dtype, candidates) for name in sessions}
+    executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), RoundedSizes(slot_multiple(bundle.config))
+    return DeviceEngine("onnxruntime-cuda", bundle.config, dtype, candidates, device, executor, sizes)
+
+
+def _check_provider() -> None:
     if PROVIDER not in onnxruntime.get_available_providers():
         raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
     if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
@@ -41,32 +55,22 @@ def open_cuda(bundle: Bundle, compute: str | None = None, flavour: str | None = 
             f"ONNX Runtime {onnxruntime.__version__} does not say which operators it runs where: install onnxruntime-gpu 1.24 "
             "or later, which needs Python 3.11"
         )
-    onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
-    device = CudaDevice()
-    cache = bundle.graph(["fused", "portable"], compute or bundle.manifest.compute).compute
-    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
-    sessions = {name: _open(bundle, bundle.graph(["portable"], cache, name), provider) for name in ("saliency", "select")}
-    sessions["step"] = _first_that_fits(bundle, cache, [flavour] if flavour else ["fused", "portable"], provider)
-    candidates = bundle.manifest.candidates
-    specs = {name: contract.interface(name, bundle.config, cache, candidates) for name in sessions}
-    executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), ExactSizes(slot_step(bundle.config))
-    return DeviceEngine("onnxruntime-cuda", bundle.config, cache, candidates, device, executor, sizes)
 
 
-def _first_that_fits(bundle: Bundle, cache: DType, flavours: list[str], provider: Any) -> onnxruntime.InferenceSession:
+def _first_that_fits(bundle: Bundle, dtype: DType, flavours: list[str], provider: Any) -> onnxruntime.InferenceSession:
     try:
-        return _open(bundle, bundle.graph(flavours[:1], cache), provider)
+        return _open(bundle, bundle.graph(flavours[:1], dtype), provider)
     except DllmEdgeError as error:
         if len(flavours) == 1:
             raise
         warnings.warn(f"{error}; trying the {flavours[1]} flavour", stacklevel=3)
-    return _first_that_fits(bundle, cache, flavours[1:], provider)
+    return _first_that_fits(bundle, dtype, flavours[1:], provider)
 
 
 def _open(bundle: Bundle, graph: GraphFile, provider: Any) -> onnxruntime.InferenceSession:
-    """A session all of whose work is on the GPU."""
+    """Open a session all of whose work is on the GPU."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(RECORD_PLACES, "1")
+    options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     session = open_session(bundle, graph, options, [provider, "CPUExecutionProvider"])
     if PROVIDER not in session.get_providers():
         raise DllmEdgeError(f"ONNX Runtime's CUDA provider did not load: see 'dllm-edge doctor'; or {INSTALL}")
@@ -79,6 +83,6 @@ def _open(bundle: Bundle, graph: GraphFile, provider: Any) -> onnxruntime.Infere
 
 
 def left_on_host(assigned: Iterable[Any]) -> list[str]:
-    """Operators that would run on the CPU, other than those that compute shapes; `assigned` as ONNX Runtime reports it."""
+    """Return the operators that would run on the CPU, but for those of shapes; `assigned` is ONNX Runtime's report."""
     nodes = (node for part in assigned if part.ep_name == "CPUExecutionProvider" for node in part.get_nodes())
     return sorted({node.op_type for node in nodes if not node.name.startswith(SHAPE_WORK)})

@@ -6,6 +6,7 @@ import onnxruntime
 
 from ....graphs.contract import TensorSpec
 from ....graphs.dtypes import DTYPES
+from ..base import LoadedGraph
 from ..device.base import Launch
 from ..profiles import Shapes
 
@@ -14,31 +15,35 @@ Specs = tuple[list[TensorSpec], list[TensorSpec]]
 
 
 class OnnxRuntimeExecutor:
-    """Sessions by graph; `place` is where their tensors are (`cpu`, `cuda`)."""
+    """Sessions by graph; `device` is where their tensors are: `cpu` or `cuda`."""
 
     # A run asks for memory and waits for shapes, which a CUDA graph cannot hold.
     recordable = False
 
-    def __init__(self, sessions: dict[str, onnxruntime.InferenceSession], specs: dict[str, Specs], place: str) -> None:
-        self.sessions, self.specs, self.place = sessions, specs, place
+    def __init__(self, sessions: dict[str, onnxruntime.InferenceSession], specs: dict[str, Specs], device: str) -> None:
+        self.sessions, self.specs, self.device = sessions, specs, device
+        self.versions = {"onnxruntime": onnxruntime.__version__}
         self.options = onnxruntime.RunOptions()
         # The stream is ours: whoever needs the answers waits for it.
-        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1" if place == "cuda" else "0")
+        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1" if device == "cuda" else "0")
 
     def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:
         session = self.sessions[graph]
-        taken, given = self.specs[graph]
-        axes = _axes(taken, shapes)
+        inputs, outputs = self.specs[graph]
+        sizes = _axis_sizes(inputs, shapes)
         binding = session.io_binding()
-        for bind, specs in ((binding.bind_input, taken), (binding.bind_output, given)):
+        for bind, specs in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for spec in specs:
                 if spec.name in addresses:
                     # By ONNX's own number: numpy has no bfloat16 that ONNX Runtime knows.
-                    bind(spec.name, self.place, 0, DTYPES[spec.dtype].onnx, spec.sized(axes), addresses[spec.name])
+                    bind(spec.name, self.device, 0, DTYPES[spec.dtype].onnx, spec.sized(sizes), addresses[spec.name])
         return lambda: session.run_with_iobinding(binding, self.options)
 
+    def loaded(self, graph: str) -> LoadedGraph:
+        return LoadedGraph("onnxruntime", self.sessions[graph])
 
-def _axes(specs: list[TensorSpec], shapes: Shapes) -> dict[str, int]:
-    """Sizes of the named axes."""
+
+def _axis_sizes(specs: list[TensorSpec], shapes: Shapes) -> dict[str, int]:
+    """Return the sizes of the named axes."""
     pairs = (pair for spec in specs for pair in zip(spec.axes, shapes[spec.name], strict=True))
     return {axis: size for axis, size in pairs if isinstance(axis, str)}

@@ -17,79 +17,84 @@ from .library import TITLES
 
 @dataclass(frozen=True)
 class EngineFolder:
-    """A built engine: one plan for each graph."""
+    """A built engine: one engine file for each graph."""
 
     path: Path
     fingerprint: Fingerprint
 
-    def plan(self, graph: str) -> Path:
-        """The plan of the graph `step`, `saliency` or `select`."""
-        return self.path / plan_file(graph)
+    def engine_file(self, graph: str) -> Path:
+        """Return the engine file of the graph `step`, `saliency` or `select`."""
+        return self.path / engine_file_name(graph)
 
 
-def plan_file(graph: str) -> str:
+def engine_file_name(graph: str) -> str:
     return f"{graph}.plan"
 
 
-def engine_place(bundle: Bundle, fingerprint: Fingerprint) -> Path:
-    """`engines/<runtime>-<version>-<sm>`, with the type at its end for a twin that computes in another than the bundle."""
+def engine_folder_path(bundle: Bundle, fingerprint: Fingerprint) -> Path:
+    """Return `engines/<runtime>-<version>-<sm>`, with its dtype at the end for a twin that does not compute in the bundle's."""
     parts = [fingerprint.runtime, fingerprint.version, "+".join(fingerprint.compute_capabilities)]
     twin = [] if fingerprint.compute == bundle.manifest.compute else [fingerprint.compute]
     return bundle.path / ENGINES / "-".join([*parts, *twin])
 
 
 def engines_of(bundle: Bundle) -> list[EngineFolder]:
-    """Those whose fingerprint can be read; no plan is opened."""
-    found = ((folder, read_fingerprint(folder)) for folder in _folders(bundle))
-    return [EngineFolder(folder, fingerprint) for folder, fingerprint in found if fingerprint is not None]
+    """Return those whose fingerprint can be read; no engine file is opened."""
+    folders = ((folder, read_fingerprint(folder)) for folder in _folders(bundle))
+    return [EngineFolder(folder, fingerprint) for folder, fingerprint in folders if fingerprint is not None]
 
 
 def find_engine(
-    bundle: Bundle, runtime: str, version: str, compute_capability: str, compute: str | None = None
+    bundle: Bundle, runtime: str, version: str, compute_capability: str, compute_dtype: str | None = None
 ) -> EngineFolder:
-    """The engine of `bundle` that runs here, whole and of the bundle as it is; raises `DllmEdgeError` where there is none.
+    """Return the engine of `bundle` that runs here, undamaged, of the bundle as it is; raises `DllmEdgeError` if there is none.
 
-    `version` is the runtime's and `compute_capability` (as `sm87`) the GPU's; `compute` is the type, by default the bundle's.
+    `version` is the runtime's and `compute_capability` (as `sm87`) the GPU's; `compute_dtype` is by default the bundle's.
     """
-    compute = compute or bundle.manifest.compute
-    left = [engine for engine in engines_of(bundle) if engine.fingerprint.runtime == runtime]
-    if not left:
-        raise _none(bundle, runtime, compute_capability)
-    for fits, complain in _requirements(version, compute_capability, compute):
-        refused, left = left, [engine for engine in left if fits(engine.fingerprint)]
-        if not left:
-            first = refused[0]
-            raise DllmEdgeError(
-                f"{first.path}: {complain(first.fingerprint)}: {_build(bundle, runtime, compute_capability, compute)}"
-            )
+    compute_dtype = compute_dtype or bundle.manifest.compute
+    engines = [engine for engine in engines_of(bundle) if engine.fingerprint.runtime == runtime]
+    if not engines:
+        raise _no_engine(bundle, runtime, compute_capability)
+    for fits, complain in _requirements(version, compute_capability, compute_dtype):
+        refused, engines = engines, [engine for engine in engines if fits(engine.fingerprint)]
+        if not engines:
+            command = _build_command(bundle, runtime, compute_capability, compute_dtype)
+            raise DllmEdgeError(f"{refused[0].path}: {complain(refused[0].fingerprint)}: {command}")
+    return _first_undamaged(bundle, engines)
+
+
+def _first_undamaged(bundle: Bundle, engines: list[EngineFolder]) -> EngineFolder:
     # One that was built for this GPU alone before one for several.
-    left.sort(key=lambda engine: len(engine.fingerprint.compute_capabilities))
-    whole = [engine for engine in left if _problem(bundle, engine) is None]
-    if not whole:
-        check_engine(bundle, left[0])
-    return whole[0]
+    engines.sort(key=lambda engine: len(engine.fingerprint.compute_capabilities))
+    undamaged = [engine for engine in engines if _problem(bundle, engine) is None]
+    if not undamaged:
+        check_engine(bundle, engines[0])
+    return undamaged[0]
 
 
 def check_engine(bundle: Bundle, engine: EngineFolder) -> None:
-    """Raise `DllmEdgeError` unless the engine is of the bundle as it is, and its plans are as they were built."""
+    """Raise `DllmEdgeError` unless the engine is of the bundle as it is, and its files are as they were built."""
     if problem := _problem(bundle, engine):
         built = engine.fingerprint
-        remedy = _build(bundle, built.runtime, "+".join(built.compute_capabilities), built.compute)
-        raise DllmEdgeError(f"{engine.path}: {problem}: {remedy}")
+        command = _build_command(bundle, built.runtime, "+".join(built.compute_capabilities), built.compute)
+        raise DllmEdgeError(f"{engine.path}: {problem}: {command}")
 
 
 def _problem(bundle: Bundle, engine: EngineFolder) -> str | None:
-    return _changed(bundle, engine.fingerprint) or _damaged_plan(engine)
+    return _changed(bundle, engine.fingerprint) or _damaged_file(engine)
 
 
 Requirement = tuple[Callable[[Fingerprint], bool], Callable[[Fingerprint], str]]
 """Whether a fingerprint meets it, and what to say where none does."""
 
 
-def _requirements(version: str, compute_capability: str, compute: str) -> list[Requirement]:
+def _requirements(version: str, compute_capability: str, compute_dtype: str) -> list[Requirement]:
     machine = platform.machine()
     return [
-        (lambda built: built.compute == compute, lambda built: f"engine computes in {built.compute}, not in {compute}"),
+        (
+            lambda built: built.compute == compute_dtype,
+            lambda built: f"engine computes in {built.compute}, not in {compute_dtype}",
+        ),
         (
             lambda built: built.machine == machine,
             lambda built: f"engine was built on {built.machine}; this machine is {machine}",
@@ -121,36 +126,36 @@ def _changed(bundle: Bundle, built: Fingerprint) -> str | None:
     return None
 
 
-def _damaged_plan(engine: EngineFolder) -> str | None:
+def _damaged_file(engine: EngineFolder) -> str | None:
     for name, record in engine.fingerprint.plans.items():
         if problem := _damage(engine.path / name, record):
             return f"{name} {problem}"
     return None
 
 
-def _damage(file: Path, record: FileRecord) -> str | None:
+def _damage(path: Path, record: FileRecord) -> str | None:
     try:
-        state = file.stat()
+        state = path.stat()
         if state.st_size != record.size:
             return f"has {state.st_size} bytes, {record.size} were built"
         if recall(state) == record.sha256:
             return None
-        if sha256_of(file) != record.sha256:
+        if sha256_of(path) != record.sha256:
             return "changed since it was built (SHA-256 differs)"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
-        raise DllmEdgeError(f"{file}: cannot be read ({error.strerror}): check its permissions") from error
+        raise DllmEdgeError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
     remember(state, record.sha256)
     return None
 
 
-def _none(bundle: Bundle, runtime: str, compute_capability: str) -> DllmEdgeError:
-    remedy = _build(bundle, runtime, compute_capability, bundle.manifest.compute)
+def _no_engine(bundle: Bundle, runtime: str, compute_capability: str) -> DllmEdgeError:
+    command = _build_command(bundle, runtime, compute_capability, bundle.manifest.compute)
     unreadable = [folder for folder in _folders(bundle) if read_fingerprint(folder) is None]
     if unreadable:
-        return DllmEdgeError(f"{unreadable[0] / FINGERPRINT}: missing, damaged or of another version of dllm-edge: {remedy}")
-    return DllmEdgeError(f"{bundle.path}: there is no engine for {TITLES.get(runtime, runtime)}: {remedy}")
+        return DllmEdgeError(f"{unreadable[0] / FINGERPRINT}: missing, damaged or of another version of dllm-edge: {command}")
+    return DllmEdgeError(f"{bundle.path}: there is no engine for {TITLES.get(runtime, runtime)}: {command}")
 
 
 def _folders(bundle: Bundle) -> list[Path]:
@@ -158,7 +163,7 @@ def _folders(bundle: Bundle) -> list[Path]:
     return sorted(path for path in engines.iterdir() if path.is_dir() and path.name[0] != ".") if engines.is_dir() else []
 
 
-def _build(bundle: Bundle, runtime: str, compute_capability: str, compute: str) -> str:
+def _build_command(bundle: Bundle, runtime: str, compute_capability: str, compute_dtype: str) -> str:
     targets = [f" --target {target}" for target in compute_capability.split("+")] if runtime == "tensorrt-rtx" else []
-    twin = "" if compute == bundle.manifest.compute else f" --compute {compute}"
+    twin = "" if compute_dtype == bundle.manifest.compute else f" --compute {compute_dtype}"
     return f"run 'dllm-edge build {bundle.path} --runtime {runtime}{''.join(targets)}{twin}'"

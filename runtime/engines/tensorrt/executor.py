@@ -1,4 +1,4 @@
-"""The plans of one engine on TensorRT, each profile with a context of its own, over one piece of scratch memory.
+"""The engine files of one engine on TensorRT, each profile with a context of its own, over one piece of scratch memory.
 
 Nothing is deserialised before a step is wanted: what does not fit is known from the fingerprint.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from ....graphs import contract
 from ....graphs.errors import DllmEdgeError
 from ...bundle.bundle import Bundle
+from ..base import LoadedGraph
 from ..device.base import Device, Launch, Memory
 from ..device.memory import side_by_side
 from ..profiles import Shapes
@@ -21,15 +22,16 @@ from .library import Library
 
 
 class TensorRTExecutor:
-    """An `Executor` over the plans in a folder; `stream` is that of `device`."""
+    """An `Executor` over the engine files in a folder; `stream` is that of `device`."""
 
     recordable = True
 
     def __init__(self, library: Library, folder: EngineFolder, device: Device, stream: int, bundle: Bundle) -> None:
         self.library, self.folder, self.device, self.stream = library, folder, device, stream
-        config, compute = bundle.config, folder.fingerprint.compute
-        self.shapes = folder.fingerprint.workload.shapes(config, compute)
-        self.specs = {graph: contract.interface(graph, config, compute, bundle.manifest.candidates) for graph in self.shapes}
+        self.versions = {library.name: library.version}
+        config, dtype = bundle.config, folder.fingerprint.compute
+        self.shapes = folder.fingerprint.workload.shapes(config, dtype)
+        self.specs = {graph: contract.interface(graph, config, dtype, bundle.manifest.candidates) for graph in self.shapes}
         self.engines: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
         self.contexts: dict[tuple[str, int], Context] = {}
@@ -39,36 +41,40 @@ class TensorRTExecutor:
         profile = self.shapes[graph].index(shapes)
         # What was recorded from a context holds as long as nothing else is done with it.
         context = self._new_context(graph, profile) if recorded else self._context(graph, profile)
-        everything = addresses | self._unwanted(graph, profile, addresses)
+        all_addresses = addresses | self._discarded(graph, profile, addresses)
 
         def launch() -> None:
-            if context.addresses is not everything and not context.bind(everything):
+            if context.addresses is not all_addresses and not context.bind(all_addresses):
                 raise self._failure(f"taking the tensors of {graph}")
             if not context.context.execute_async_v3(self.stream):
                 raise self._failure(f"running {graph}")
 
         return launch
 
+    def loaded(self, graph: str) -> LoadedGraph:
+        return LoadedGraph(self.library.name, self.engine(graph))
+
     def engine(self, graph: str) -> Any:
-        """The deserialised engine of a graph, loaded when it is first asked for."""
+        """Return the deserialised engine of a graph, loaded when it is first asked for."""
         if graph not in self.engines:
-            file = self.folder.plan(graph)
-            # Mapped, not read: on a device whose GPU shares the host's memory, a copy would take its place twice.
-            with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as plan:
-                engine = self.runtime.deserialize_cuda_engine(plan)
+            path = self.folder.engine_file(graph)
+            # Mapped, not read: on a device whose GPU shares the host's memory, a copy would take its room twice.
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as serialised:
+                engine = self.runtime.deserialize_cuda_engine(serialised)
             if engine is None:
-                raise self._failure(f"loading {file}")
+                raise self._failure(f"loading {path}")
             self._check(graph, engine)
             self.engines[graph], self.options[graph] = engine, self.library.context_options(engine)
         return self.engines[graph]
 
     def _check(self, graph: str, engine: Any) -> None:
         """Raise unless the engine has the tensors of the contract, and the profiles of its fingerprint."""
-        held = {engine.get_tensor_name(place) for place in range(engine.num_io_tensors)}
+        names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
         wanted = {spec.name for specs in self.specs[graph] for spec in specs}
-        if held != wanted or engine.num_optimization_profiles != len(self.shapes[graph]):
-            different = ", ".join(sorted(held ^ wanted)) or f"{engine.num_optimization_profiles} profiles"
-            raise DllmEdgeError(f"{self.folder.plan(graph)}: is not what was built ({different}): run 'dllm-edge build' again")
+        if names != wanted or engine.num_optimization_profiles != len(self.shapes[graph]):
+            different = ", ".join(sorted(names ^ wanted)) or f"{engine.num_optimization_profiles} profiles"
+            path = self.folder.engine_file(graph)
+            raise DllmEdgeError(f"{path}: is not what was built ({different}): run 'dllm-edge build' again")
 
     @cached_property
     def runtime(self) -> Any:
@@ -76,7 +82,7 @@ class TensorRTExecutor:
 
     @cached_property
     def _scratch(self) -> Memory:
-        """What the kernels of any profile need beside their tensors; steps run one after the other."""
+        """Memory for what the kernels of any profile need beside their tensors; steps run one after the other."""
         sizes = [
             engine.get_device_memory_size_for_profile_v2(profile)
             for engine in (self.engine(graph) for graph in self.shapes)
@@ -84,13 +90,12 @@ class TensorRTExecutor:
         ]
         return self.device.allocate(max(sizes))
 
-    def _unwanted(self, graph: str, profile: int, addresses: dict[str, int]) -> dict[str, int]:
-        """Addresses for the outputs that nobody keeps: TensorRT writes them all, and none may lie over another."""
+    def _discarded(self, graph: str, profile: int, addresses: dict[str, int]) -> dict[str, int]:
+        """Return addresses for the outputs that nobody keeps: TensorRT writes them all, and none may lie over another."""
         specs = [spec for spec in self.specs[graph][1] if spec.name not in addresses]
         if not specs:
             return {}
-        axes = self.folder.fingerprint.workload.profiles[profile].sizes()
-        offsets, size = side_by_side(specs, axes)
+        offsets, size = side_by_side(specs, self.folder.fingerprint.workload.profiles[profile].sizes())
         memory = next((memory for memory in self.spare if memory.nbytes >= size), None)
         if memory is None:
             memory = self.device.allocate(size)
@@ -98,10 +103,9 @@ class TensorRTExecutor:
         return {spec.name: memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}
 
     def _context(self, graph: str, profile: int) -> Context:
-        place = (graph, profile)
-        if place not in self.contexts:
-            self.contexts[place] = self._new_context(graph, profile)
-        return self.contexts[place]
+        if (graph, profile) not in self.contexts:
+            self.contexts[graph, profile] = self._new_context(graph, profile)
+        return self.contexts[graph, profile]
 
     def _new_context(self, graph: str, profile: int) -> Context:
         engine = self.engine(graph)
@@ -133,7 +137,7 @@ class Context:
     addresses: dict[str, int] | None = None
 
     def bind(self, addresses: dict[str, int]) -> bool:
-        """Whether the context takes all of them."""
-        taken = all(self.context.set_tensor_address(name, address) for name, address in addresses.items())
-        self.addresses = addresses if taken else None
-        return taken
+        """Set the addresses of all tensors and return whether the context accepts them."""
+        accepted = all(self.context.set_tensor_address(name, address) for name, address in addresses.items())
+        self.addresses = addresses if accepted else None
+        return accepted

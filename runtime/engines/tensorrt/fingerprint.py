@@ -1,4 +1,4 @@
-"""What an engine was built from and for, beside its plans, so that what does not fit is known before any is read."""
+"""What an engine was built from and for, beside its engine files, so that what does not fit is known before any is read."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Flags:
 class Fingerprint:
     """The fields of `fingerprint.json`.
 
-    `compute_capabilities` are those that the plans run on, as `sm87`; `machine` is the processor, as `aarch64`; `graphs`
-    the SHA-256 of each ONNX file by its name, `weights` one over those of all weight files; `plans` the files built.
+    `compute_capabilities` are those that the engine runs on, as `sm87`; `machine` is the processor, as `aarch64`; `graphs`
+    the SHA-256 of each ONNX file by its name, `weights` one over those of all weight files; `plans` the engine files.
     """
 
     runtime: str
@@ -55,7 +55,7 @@ class Fingerprint:
     schema_version: int = SCHEMA_VERSION
 
     def same_build(self, other: Fingerprint) -> bool:
-        """Whether building for either would build the same."""
+        """Return whether building for either would build the same."""
         return replace(self, plans={}) == replace(other, plans={})
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def fingerprint_of(
     workload: Workload,
     flags: Flags,
 ) -> Fingerprint:
-    """That of an engine to be built here from these graphs, by name; it has no plans yet."""
+    """Return that of an engine to be built here from these graphs, by name; it has no engine files yet."""
     step = graphs["step"]
     return Fingerprint(
         runtime=runtime,
@@ -107,7 +107,7 @@ def fingerprint_of(
 
 
 def weights_digest(bundle: Bundle) -> str:
-    """SHA-256 over the names and hashes of the weight files, by the manifest."""
+    """Return the SHA-256 over the names and hashes of the weight files, by the manifest."""
     files = sorted((name, record.sha256) for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
@@ -117,7 +117,7 @@ def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
-    """That of the engine in `folder`, or None where it cannot be read as one."""
+    """Return that of the engine in `folder`, or None where it cannot be read as one."""
     try:
         return Fingerprint.from_json(json.loads((folder / FINGERPRINT).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

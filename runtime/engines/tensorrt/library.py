@@ -23,7 +23,7 @@ REMEDIES = {
 FUSED, PORTABLE = (10, 15), (10, 3)
 # TensorRT-RTX takes its name, but has no float32 matrix products for it, which every step has.
 TURING = "SM75"
-# The first release whose networks are strongly typed without being told.
+# The first release whose networks are strongly typed without a flag.
 TYPED = (11, 0)
 
 
@@ -65,25 +65,25 @@ class Library:
         return _logger(self.module)
 
     def last_error(self) -> str:
-        """What it last logged as an error, once; empty where nothing was."""
+        """Return what it last logged as an error, once; empty where nothing was."""
         messages: list[str] = self.logger.messages
         last = messages[-1] if messages else ""
         messages.clear()
         return " ".join(last.split())
 
     def create_network(self, builder: Any) -> Any:
-        """A network whose types are those of its ONNX graph."""
+        """Make a network whose dtypes are those of its ONNX graph."""
         if self.name == "tensorrt-rtx" or self.release >= TYPED:
             return builder.create_network()
         return builder.create_network(1 << int(self.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
 
     def configure(self, config: Any) -> None:
-        """What a builder has to be told so that steps can be recorded: memory for kernels comes from us alone."""
+        """Set what lets steps be recorded: memory for kernels comes from us alone."""
         if self.name == "tensorrt-rtx":
             config.set_flag(self.module.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     def context_options(self, engine: Any) -> Any:
-        """What the contexts of an engine are created with: without memory of their own.
+        """Return what the contexts of an engine are created with: without memory of their own.
 
         TensorRT-RTX compiles kernels when a shape first runs: once for all contexts, and at once instead of in the background,
         or what is recorded then would be their makeshifts.
@@ -98,7 +98,7 @@ class Library:
         return config
 
     def known_targets(self) -> list[str]:
-        """The compute capabilities that can be named, as `sm86`."""
+        """Return the compute capabilities that can be named, as `sm86`."""
         names = self.module.ComputeCapability.__members__ if self.names_targets else ()
         return [name.lower() for name in names if name.startswith("SM") and name != TURING]
 
@@ -106,14 +106,14 @@ class Library:
         if not self.names_targets:
             return
         config.num_compute_capabilities = len(targets)
-        for place, target in enumerate(targets):
-            config.set_compute_capability(self.module.ComputeCapability.__members__[target.upper()], place)
+        for index, target in enumerate(targets):
+            config.set_compute_capability(self.module.ComputeCapability.__members__[target.upper()], index)
 
     def decompose_attention(self, network: Any) -> None:
         """Let attention be computed by several kernels: in float32 there is no single one for it."""
         boundaries = (self.module.LayerType.ATTENTION_INPUT, self.module.LayerType.ATTENTION_OUTPUT)
-        for place in range(network.num_layers):
-            layer = network.get_layer(place)
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
             if layer.type in boundaries:
                 # The bindings hand out a layer of the base class.
                 layer.__class__ = self.module.IAttentionBoundaryLayer
@@ -122,7 +122,7 @@ class Library:
 
 @cache
 def find_library(name: str) -> Library:
-    """The library `tensorrt` or `tensorrt-rtx`; raises `DllmEdgeError` where it is not there, or too old."""
+    """Import the library `tensorrt` or `tensorrt-rtx`; raises `DllmEdgeError` where it is not there, or too old."""
     if name not in MODULES:
         raise DllmEdgeError(f"unknown runtime '{name}': choose one of {', '.join(RUNTIMES)}")
     try:

@@ -42,18 +42,18 @@ def test_an_engine_is_found_where_it_was_built(build: Callable[..., Built], bund
         found = find_engine(bundle, "tensorrt-rtx", rtx.version, target)
         assert found == built.engine
         assert found.fingerprint.workload == OTHER
-        assert all(found.plan(name).stat().st_size > 0 for name in ("step", "saliency", "select"))
+        assert all(found.engine_file(name).stat().st_size > 0 for name in ("step", "saliency", "select"))
     assert entries(bundle) == [f"tensorrt-rtx-{rtx.version}-sm86+sm120"]
     assert Bundle.open(bundle.path, verify=True) == bundle
 
 
 def test_a_second_build_of_the_same_does_nothing(build: Callable[..., Built]) -> None:
     first = build()
-    before = first.engine.plan("step").stat()
+    before = first.engine.engine_file("step").stat()
     second = build()
     assert not second.fresh
     assert second.engine == first.engine
-    assert second.engine.plan("step").stat().st_mtime_ns == before.st_mtime_ns
+    assert second.engine.engine_file("step").stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_another_build_replaces_it(build: Callable[..., Built], bundle: Bundle, 
 
 
 def test_a_damaged_engine_is_built_again(build: Callable[..., Built]) -> None:
-    build().engine.plan("step").write_bytes(b"damaged")
+    build().engine.engine_file("step").write_bytes(b"damaged")
     again = build()
     assert again.fresh
-    assert again.engine.plan("step").stat().st_size == again.engine.fingerprint.plans["step.plan"].size
+    assert again.engine.engine_file("step").stat().st_size == again.engine.fingerprint.plans["step.plan"].size
 
 
 def test_engines_for_other_gpus_stand_side_by_side(build: Callable[..., Built], bundle: Bundle, rtx: Library) -> None:
@@ -84,7 +84,7 @@ def test_engines_for_other_gpus_stand_side_by_side(build: Callable[..., Built], 
 
 def test_an_engine_that_does_not_run_never_stands(build: Callable[..., Built], bundle: Bundle) -> None:
     def refuse(engine: EngineFolder) -> None:
-        assert engine.plan("step").stat().st_size == engine.fingerprint.plans["step.plan"].size
+        assert engine.engine_file("step").stat().st_size == engine.fingerprint.plans["step.plan"].size
         raise DllmEdgeError("it does not run")
 
     first = build()

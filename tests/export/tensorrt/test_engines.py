@@ -53,7 +53,7 @@ def build_and_inspect(row: Row, rtx: Library, step_bundle: StepBundle) -> None:
     check_engine(bundle, engine)
     stored = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(WEIGHTS))
     assert fingerprint.plans["step.plan"].size > stored // 2
-    inspect_engine_files(compilation, workload, built.engine.plan)
+    inspect_engine_files(compilation, workload, built.engine.engine_file)
 
 
 def inspect_operators(compilation: Compilation, workload: Workload) -> None:

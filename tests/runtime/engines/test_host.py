@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dllm_edge.graphs.contract import Profile, cache_bytes
 from dllm_edge.runtime.engines.base import Lanes
-from dllm_edge.runtime.engines.host import REMEMBERED, HostCache, lane_tensors
+from dllm_edge.runtime.engines.device.memory import DeviceCache
+from dllm_edge.runtime.engines.host import REUSE_LIMIT, HostCache, lane_tensors
 
+from ..host_device import HostMemory
 from ..numpy_engine import CONFIG, NumpyEngine
 
 LAYERS, HEADS, WIDTH = CONFIG.layers, CONFIG.kv_heads, CONFIG.head_dim
@@ -32,7 +35,7 @@ def test_store_copies_rows_of_one_sequence_to_slots_of_one_lane() -> None:
     engine.store(Lanes(cache, 1, 1), slots, 1, rows)
     for tensor in range(2 * LAYERS):
         for slot, row in zip(slots, rows, strict=True):
-            assert (cache.tensors[tensor, 1, :, slot] == engine.kept[tensor][1, :, row]).all()
+            assert (cache.tensors[tensor, 1, :, slot] == engine.kept_rows[tensor][1, :, row]).all()
             before[tensor, 1, :, slot] = cache.tensors[tensor, 1, :, slot]
     assert (cache.tensors == before).all()
 
@@ -101,14 +104,36 @@ def test_a_profile_that_is_in_use_keeps_its_buffers() -> None:
     """However many others come by: a long run meets a new length with every prompt."""
     engine, used = NumpyEngine(), Profile(1, 4, 8, 4)
     first = engine.inputs(used)
-    for length in range(3 * REMEMBERED):
+    for length in range(3 * REUSE_LIMIT):
         engine.inputs(Profile(1, length + 10, 0, 4))
         assert engine.inputs(used) is first
-    assert len(engine.workspaces) <= REMEMBERED
+    assert len(engine.workspaces) <= REUSE_LIMIT
 
 
-def test_copy_takes_whole_lanes_to_another_cache() -> None:
+@pytest.mark.parametrize(("batch", "first", "count"), [(2, 0, 2), (4, 1, 2), (1, 0, 1), (3, 0, 3)])
+def test_copy_takes_whole_lanes_to_another_cache_and_touches_no_other(batch: int, first: int, count: int) -> None:
     engine = NumpyEngine()
-    source, target = engine.allocate(3, 4), engine.allocate(2, 4)
-    engine.copy(Lanes(source, 1, 2), Lanes(target, 0, 2))
-    assert (target.tensors == source.tensors[:, 1:]).all()
+    source, target = engine.allocate(4, 4), engine.allocate(batch, 4)
+    before, expected = source.tensors.copy(), target.tensors.copy()
+    engine.copy(Lanes(source, 1, count), Lanes(target, first, count))
+    expected[:, first : first + count] = before[:, 1 : 1 + count]
+    assert (target.tensors == expected).all()
+    assert (source.tensors == before).all()
+
+
+@pytest.mark.parametrize(("capacity", "count"), [(5, 1), (4, 2), (1, 1)])
+def test_copy_between_other_capacities_and_of_other_numbers_is_refused(capacity: int, count: int) -> None:
+    """One lane or slot would be taken for all of them."""
+    engine = NumpyEngine()
+    source, target = engine.allocate(2, capacity), engine.allocate(2, 4)
+    with pytest.raises(AssertionError):
+        engine.copy(Lanes(source, 0, count), Lanes(target, 0, 1))
+    with pytest.raises(AssertionError):
+        engine.copy(Lanes(target, 0, 1), Lanes(source, 0, count))
+
+
+def test_a_cache_of_another_engine_is_refused() -> None:
+    engine = NumpyEngine()
+    foreign = DeviceCache(HostMemory(0, 0), CONFIG, "float32", 1, 4)
+    with pytest.raises(AssertionError, match="a cache of another engine"):
+        engine.copy(Lanes(foreign, 0, 1), Lanes(engine.allocate(1, 4), 0, 1))

@@ -55,7 +55,7 @@ def with_changed(bundle: Bundle, folder: Path, name: str) -> Bundle:
 
 
 def test_float16_against_float32(bundle: Bundle) -> None:
-    subject = Subject(bundle, OnnxRuntimeEngine(bundle, threads=1, compute="float16"))
+    subject = Subject(bundle, OnnxRuntimeEngine(bundle, threads=1, compute_dtype="float16"))
     level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1), quiet)
     assert level.passed
     assert level.data["tolerance"] == 3e-2
@@ -81,7 +81,7 @@ def test_portable_against_fused(bundle: Bundle) -> None:
 )
 def test_the_first_bad_layer_is_named(bundle: Bundle, tmp_path: Path, weight: str, first_bad: str) -> None:
     changed = with_changed(bundle, tmp_path / "changed", weight)
-    subject = Subject(changed, OnnxRuntimeEngine(changed, threads=1, compute="float16"))
+    subject = Subject(changed, OnnxRuntimeEngine(changed, threads=1, compute_dtype="float16"))
     level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1), quiet)
     assert not level.passed
     assert {found["first_bad"] for found in level.data["profiles"]} == {first_bad}

@@ -128,7 +128,7 @@ def test_plans_of_tensorrt_rtx_open_with_its_own_module() -> None:
     """In a process of its own: Polygraphy settles on a TensorRT when it is imported. Without a GPU, it ends at CUDA."""
     code = """
 from dllm_edge.export.parity.engines.runners import plan_runner, polygraphy
-from dllm_edge.runtime.engines.tensorrt_library import find_library
+from dllm_edge.runtime.engines.tensorrt.library import find_library
 with polygraphy():
     runner = plan_runner(find_library("tensorrt-rtx"), None, 3, ([], []))
     import polygraphy.backend.trt.runner as used

@@ -94,7 +94,7 @@ def test_short_decodes_fit_the_bundles_blocks(bundle: Bundle) -> None:
 
 
 def test_damaged_weights_are_found_before_any_level(bundle: Bundle) -> None:
-    model = Model(bundle, OnnxRuntimeEngine(bundle, threads=1, compute="float16"))
+    model = Model(bundle, OnnxRuntimeEngine(bundle, threads=1, compute_dtype="float16"))
     file = next((bundle.path / "weights").iterdir())
     data = bytearray(file.read_bytes())
     data[-5] ^= 1

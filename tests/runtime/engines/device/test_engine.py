@@ -25,7 +25,8 @@ from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS, find_system
 
 from ...device_engines import ProfiledExecutor, on_host
-from ...host_device import HostDevice, at
+from ...host_device import HostDevice
+from ...host_memory import at
 from ...recorder import finish
 
 GENERATED, BLOCK = 16, 8
@@ -136,9 +137,9 @@ def test_steps_of_a_block_are_recorded_once_and_cross_in_two_copies(bundle: Bund
     assert (device.uploads, device.downloads, device.copies) == (end.forwards, end.forwards, 0)
     assert device.waits == end.forwards
     # The next decode finds the memory of this one's cache, and with it what was recorded.
-    held = len(device.allocated)
+    held = len(device.memory)
     decode(engine, "fast-dllm-dual", "quota", [20])
-    assert (device.recorded, len(device.allocated)) == (1, held)
+    assert (device.recorded, len(device.memory)) == (1, held)
 
 
 def test_without_recording_results_are_the_same_and_one_warning_says_so(bundle: Bundle, reference: Engine) -> None:
@@ -154,7 +155,7 @@ def test_eviction_moves_slots_on_the_device(bundle: Bundle) -> None:
     engine = engine_for(bundle, ["sparse-dllm"], batch=2, device=device)
     decode(engine, "sparse-dllm", "quota", [21, 20], max_batch=2)
     # One upload and one download a forward, and of the queries, the scores and the places for each of two blocks.
-    assert engine.kept is None
+    assert engine.kept_rows is None
     assert device.copies == 4, "the two lanes have a neighbour each, so that what is kept is copied into them"
 
 
@@ -164,7 +165,8 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
     profile, config = Profile(1 if bound else 2, 12, 0, 2), bundle.config
     slots, rows, row = np.array([4, 5, 6, 0, 11]), np.array([2, 3, 4, 8, 0]), 0 if bound else 1
     lanes = {}
-    for engine in (reference, on_host(bundle, None)):
+    device = HostDevice()
+    for engine in (reference, on_host(bundle, None, device)):
         given = engine.inputs(engine.profile(profile))
         generator = np.random.default_rng(7)
         given.input_ids[:] = generator.integers(0, 200, given.input_ids.shape)
@@ -179,17 +181,63 @@ def test_rows_are_stored_where_they_are_asked_for(bundle: Bundle, reference: Onn
     assert isinstance(lanes["onnxruntime"], HostCache)
     expected = lanes["onnxruntime"].tensors
     assert (expected != 0).any()
+    device.synchronise()
     found = at(on_device.memory.address, on_device.nbytes).view(np.float32).reshape(expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert config.layers > 1
 
 
+def sees_itself(engine: DeviceEngine, profile: Profile) -> Profile:
+    """The profile that is run, its inputs filled with tokens that see themselves alone."""
+    profile = engine.profile(profile)
+    rows = np.arange(profile.queries)
+    engine.inputs(profile).attention_mask[:, :, rows, profile.capacity + rows] = True
+    return profile
+
+
+def test_what_steps_of_a_profile_own_is_made_once(bundle: Bundle) -> None:
+    """The rows that no lane holds, and the cache that stands for an empty one: what was made for them stays right."""
+    device = HostDevice()
+    engine = on_host(bundle, None, device)
+    assert isinstance(engine.executor, ProfiledExecutor)
+    profile = sees_itself(engine, Profile(2, 8, 0, 2))
+    cache = engine.allocate(2, 8, True, True)
+    engine.run(profile, None, keep_rows=True)
+    owned = engine.workspace(profile).rows, engine.workspace(profile).hidden
+    held = len(device.memory)
+    for bind in (None, Lanes(cache, 0, 2), None):
+        engine.run(profile, None, bind, keep_rows=True)
+    assert engine.executor.prepared["step"] == 2
+    assert (engine.workspace(profile).rows, engine.workspace(profile).hidden) == owned
+    assert len(device.memory) == held
+
+
+def test_steps_that_write_into_a_cache_are_not_recorded(bundle: Bundle) -> None:
+    device = HostDevice()
+    engine = on_host(bundle, None, device)
+    profile = sees_itself(engine, Profile(1, 8, 8, 2))
+    read, bound = (engine.allocate(1, 8, True, True) for _ in range(2))
+    for _ in range(2):
+        engine.run(profile, Lanes(read, 0, 1), Lanes(bound, 0, 1))
+    assert (device.recorded, device.downloads) == (0, 2)
+    for _ in range(2):
+        engine.run(profile, Lanes(read, 0, 1))
+    assert (device.recorded, device.replayed, device.downloads) == (1, 1, 4)
+
+
+def test_what_runs_the_step_is_shown(bundle: Bundle) -> None:
+    engine = on_host(bundle, None)
+    loaded = engine.loaded_step()
+    assert (loaded.library, list(engine.versions)) == ("onnxruntime", ["onnxruntime"])
+    assert "input_ids" in [value.name for value in loaded.handle.get_inputs()]
+    assert engine.sizes.profiles is None
+    assert engine_for(bundle, ["vanilla"]).sizes.profiles
+
+
 def test_freed_caches_make_room(bundle: Bundle) -> None:
     device = HostDevice()
     engine = on_host(bundle, None, device)
-    nbytes = engine.allocate(1, 100, True, True).nbytes
-    device.limit = sum(device.allocated) + nbytes
-    del device.allocated[:]
+    device.limit = 2 * engine.allocate(1, 100, True, True).nbytes
     engine.allocate(1, 150, True, True)
     with pytest.raises(DllmEdgeError, match="out of memory"):
         engine.allocate(4, 150, True, True)

@@ -16,7 +16,7 @@ from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Engine, Lanes, StepOutputs
-from dllm_edge.runtime.engines.host import REMEMBERED, HostCache, HostCaches, arrays, lane_tensors
+from dllm_edge.runtime.engines.host import REUSE_LIMIT, HostCache, HostCaches, arrays, lane_tensors
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 
 Array = NDArray[Any]
@@ -87,7 +87,7 @@ def test_bound_buffers_keep_their_addresses(engine: OnnxRuntimeEngine) -> None:
         fill(engine, profile, seed)
         assert engine.run(profile, Lanes(cache, 0, 1)) is outputs
         assert [array.ctypes.data for buffers in (inputs, outputs) for array in arrays(buffers)] == addresses
-    assert len(engine.workspace(profile).memory) == 1
+    assert len(engine.workspace(profile).bindings) == 1
 
 
 @pytest.mark.parametrize("lane", [0, 1, 2])
@@ -108,7 +108,7 @@ def test_a_bound_step_is_the_same_as_one_that_is_fed(profile: Profile, engine: O
     cache = Lanes(noisy(engine, 4, profile.capacity), 1, profile.batch) if profile.capacity else None
     fill(engine, profile)
     outputs = copied(engine.run(profile, cache, keep_rows=True))
-    for bound, fed in zip([*outputs, *engine.kept], plain(engine, profile, cache), strict=True):
+    for bound, fed in zip([*outputs, *engine.kept_rows], plain(engine, profile, cache), strict=True):
         assert (bound == fed).all()
 
 
@@ -145,7 +145,7 @@ def test_no_rows_are_kept_unless_asked_for(engine: OnnxRuntimeEngine) -> None:
     fill(engine, profile)
     engine.run(profile, None, keep_rows=True)
     engine.run(profile, None)
-    assert engine.kept == []
+    assert engine.kept_rows == []
 
 
 def test_saliency_is_that_of_the_queries_and_the_keys(engine: OnnxRuntimeEngine, bundle: Bundle) -> None:
@@ -165,7 +165,7 @@ def test_saliency_is_that_of_the_queries_and_the_keys(engine: OnnxRuntimeEngine,
 def test_caches_that_come_and_go_are_never_mixed_up(engine: OnnxRuntimeEngine) -> None:
     """Bindings are remembered by address, and a freed cache's address is soon another's, of this shape or of another."""
     random, places = np.random.default_rng(0), set()
-    for turn in range(3 * REMEMBERED):
+    for turn in range(3 * REUSE_LIMIT):
         batch, capacity = int(random.integers(1, 4)), int(random.choice([6, 9]))
         cache = noisy(engine, batch, capacity, seed=turn)
         places.add(cache.tensors.ctypes.data)
@@ -181,18 +181,18 @@ def test_caches_that_come_and_go_are_never_mixed_up(engine: OnnxRuntimeEngine) -
         for bound, fed in zip(outputs, plain(engine, step, lanes), strict=False):
             assert (bound == fed).all()
         del cache, lanes
-    assert len(places) < 3 * REMEMBERED
+    assert len(places) < 3 * REUSE_LIMIT
 
 
 def test_memory_does_not_grow_with_the_number_of_caches(engine: OnnxRuntimeEngine) -> None:
     profile = Profile(1, 3, 5, 1)
-    caches = [noisy(engine, 1, 5) for _ in range(REMEMBERED + 5)]
+    caches = [noisy(engine, 1, 5) for _ in range(REUSE_LIMIT + 5)]
     for cache in caches:
         engine.run(profile, Lanes(cache, 0, 1))
-    assert len(engine.workspace(profile).memory) == REMEMBERED
-    for length in range(REMEMBERED + 5):
+    assert len(engine.workspace(profile).bindings) == REUSE_LIMIT
+    for length in range(REUSE_LIMIT + 5):
         engine.inputs(Profile(1, length + 1, 0, 1))
-    assert len(engine.workspaces) == REMEMBERED
+    assert len(engine.workspaces) == REUSE_LIMIT
 
 
 def test_flavours_and_torch_agree(bundle: Bundle) -> None:
@@ -209,14 +209,14 @@ def test_flavours_and_torch_agree(bundle: Bundle) -> None:
             fill(engine, profile)
             assert isinstance(engine, OnnxRuntimeEngine | TorchEngine)
             outputs = copied(engine.run(profile, cache, keep_rows=True))
-            answers.append([*outputs, *(kept.copy() for kept in engine.kept)])
+            answers.append([*outputs, *(kept.copy() for kept in engine.kept_rows)])
         for other in answers[1:]:
             assert (answers[0][0] == other[0]).mean() > 0.99
             for mine, its in zip(answers[0][1:], other[1:], strict=True):
                 np.testing.assert_allclose(mine, its, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("options", [{"compute": "bfloat16"}, {"compute": "int8"}, {"flavour": "fast"}])
+@pytest.mark.parametrize("options", [{"compute_dtype": "bfloat16"}, {"compute_dtype": "int8"}, {"flavour": "fast"}])
 def test_what_it_cannot_run(options: dict[str, str], bundle: Bundle) -> None:
     with pytest.raises(DllmEdgeError):
         OnnxRuntimeEngine(bundle, **options)  # type: ignore[arg-type]

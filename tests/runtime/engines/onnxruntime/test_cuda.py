@@ -12,7 +12,7 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.onnxruntime import cuda as onnxruntime_cuda
 from dllm_edge.runtime.engines.onnxruntime.cpu import open_session
-from dllm_edge.runtime.engines.onnxruntime.cuda import PROVIDER, RECORD_PLACES, left_on_host, open_cuda
+from dllm_edge.runtime.engines.onnxruntime.cuda import PROVIDER, RECORD_ASSIGNMENT, left_on_host, open_cuda
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_without_the_provider(bundle: Bundle) -> None:
 @pytest.mark.skipif(not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"), reason="since 1.24")
 def test_operators_that_stay_on_the_host_are_named(bundle: Bundle) -> None:
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(RECORD_PLACES, "1")
+    options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     session = open_session(bundle, bundle.graph(["portable"], "float32"), options, ["CPUExecutionProvider"])
     left = left_on_host(session.get_provider_graph_assignment_info())
     # Of keys and values, too, are there Concats; those of shapes alone are no loss.

@@ -12,7 +12,7 @@ from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord, GraphFile, Manifest
 from dllm_edge.runtime.engines.profiles import Workload
-from dllm_edge.runtime.engines.tensorrt.engine_folder import EngineFolder, engine_place, plan_file
+from dllm_edge.runtime.engines.tensorrt.engine_folder import EngineFolder, engine_file_name, engine_folder_path
 from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of, write_fingerprint
 
 from ...numpy_engine import ENDLESS
@@ -46,11 +46,11 @@ def add_engine(
 ) -> EngineFolder:
     """Write an engine whose plans hold their own names; `fields` are those of the fingerprint that are otherwise."""
     fingerprint = fingerprint_of(bundle, runtime, version, (sm,), GRAPHS, WORKLOAD, Flags())
-    plans = {plan_file(name): record(name.encode()) for name in GRAPHS}
+    plans = {engine_file_name(name): record(name.encode()) for name in GRAPHS}
     fingerprint = replace(fingerprint, plans=plans, **fields)
-    place = engine_place(bundle, fingerprint)
+    place = engine_folder_path(bundle, fingerprint)
     place.mkdir(parents=True)
     for name in GRAPHS:
-        (place / plan_file(name)).write_bytes(name.encode())
+        (place / engine_file_name(name)).write_bytes(name.encode())
     write_fingerprint(place, fingerprint)
     return EngineFolder(place, fingerprint)

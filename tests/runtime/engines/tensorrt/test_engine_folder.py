@@ -41,7 +41,7 @@ def test_the_engine_that_fits_is_found(bundle: Bundle) -> None:
     assert find_engine(bundle, "tensorrt", "10.3.0", "sm87") == engine
     assert find_engine(bundle, "tensorrt", "10.3.0", "sm87", "float32").fingerprint.compute == "float32"
     assert engine.path.name == "tensorrt-10.3.0-sm87"
-    assert engine.plan("step").read_bytes() == b"step"
+    assert engine.engine_file("step").read_bytes() == b"step"
 
 
 def test_an_engine_for_several_gpus_serves_each(bundle: Bundle) -> None:
@@ -95,10 +95,10 @@ def test_a_changed_bundle(bundle: Bundle, file: str) -> None:
 
 Damage = Callable[[EngineFolder], object]
 DAMAGES: list[tuple[Damage, str]] = [
-    (lambda engine: engine.plan("select").unlink(), "select.plan is missing"),
-    (lambda engine: engine.plan("step").write_bytes(b""), "step.plan has 0 bytes, 4 were built"),
-    (lambda engine: engine.plan("step").write_bytes(b"ste"), "step.plan has 3 bytes, 4 were built"),
-    (lambda engine: engine.plan("step").write_bytes(b"stop"), "step.plan changed since it was built (SHA-256 differs)"),
+    (lambda engine: engine.engine_file("select").unlink(), "select.plan is missing"),
+    (lambda engine: engine.engine_file("step").write_bytes(b""), "step.plan has 0 bytes, 4 were built"),
+    (lambda engine: engine.engine_file("step").write_bytes(b"ste"), "step.plan has 3 bytes, 4 were built"),
+    (lambda engine: engine.engine_file("step").write_bytes(b"stop"), "step.plan changed since it was built (SHA-256 differs)"),
 ]
 
 
@@ -131,8 +131,8 @@ def test_of_several_that_fit_a_whole_one_is_taken_and_one_for_this_gpu_first(tmp
     both = add_engine(bundle, compute_capabilities=("sm80", "sm87"))
     alone = add_engine(bundle)
     assert find_engine(bundle, "tensorrt", "10.16.1", "sm87").path == alone.path
-    alone.plan("step").write_bytes(b"")
+    alone.engine_file("step").write_bytes(b"")
     assert find_engine(bundle, "tensorrt", "10.16.1", "sm87").path == both.path
-    both.plan("step").unlink()
+    both.engine_file("step").unlink()
     with pytest.raises(DllmEdgeError, match=r"step.plan has 0 bytes, 4 were built: run 'dllm-edge build"):
         find_engine(bundle, "tensorrt", "10.16.1", "sm87")

@@ -15,7 +15,6 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
-from dllm_edge.runtime.engines.sizes import FixedSizes
 from dllm_edge.runtime.engines.tensorrt import open as tensorrt
 from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.engines.tensorrt.open import open_tensorrt, try_engine
@@ -76,6 +75,18 @@ def test_plans_are_loaded_when_a_step_is_wanted_and_once(bundle: Bundle, library
     assert library.loads == 1
 
 
+def test_the_engine_that_runs_the_step_is_shown(bundle: Bundle, library: HostTensorRT) -> None:
+    build(bundle, ("vanilla",))
+    engine = open_tensorrt(bundle)
+    assert engine.versions == {"tensorrt": "10.16.1"}
+    loaded = engine.loaded_step()
+    assert loaded.library == "tensorrt"
+    assert engine.sizes.profiles
+    assert loaded.handle.num_optimization_profiles == len(engine.sizes.profiles)
+    assert engine.loaded_step().handle is loaded.handle
+    assert library.loads == 1
+
+
 def test_memory_goes_back(bundle: Bundle, library: HostTensorRT, cuda: HostCuda) -> None:
     build(bundle, ("sparse-dllm",))
     engine = open_tensorrt(bundle)
@@ -108,9 +119,9 @@ def test_a_new_engine_is_tried_at_each_profile(bundle: Bundle, library: HostTens
 
     monkeypatch.setattr(engine, "run", noted)
     try_engine(engine)
-    assert isinstance(engine.sizes, FixedSizes)
-    assert ran == list(engine.sizes.workload.profiles)
-    outputs = engine._workspace(ran[0]).outputs
+    assert engine.sizes.profiles
+    assert ran == list(engine.sizes.profiles)
+    outputs = engine.workspace(ran[0]).step_outputs
     monkeypatch.setattr(engine, "run", lambda profile, *lanes: replace(outputs, logsumexp=np.full(1, np.nan, np.float32)))
     with pytest.raises(DllmEdgeError, match="gives no finite numbers: export with --dtype bfloat16"):
         try_engine(engine)

@@ -17,7 +17,8 @@ from dllm_edge.scripts.benchmarks.gpu.attention import FORMS, Attention
 from dllm_edge.scripts.benchmarks.gpu.attention_engines import build_plan, on_onnxruntime, on_tensorrt, time_forms
 
 from ....runtime.host_cuda import HostCuda
-from ....runtime.host_device import HostDevice, at
+from ....runtime.host_device import HostDevice
+from ....runtime.host_memory import at
 from ....runtime.host_tensorrt import HostTensorRT
 from .attention_inputs import ATTENTION, arrays, by_hand
 
@@ -30,7 +31,7 @@ def test_forms_are_timed() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_run_on_tensorrt(form: str, cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With all that TensorRT wants to be inputs, scratch memory too, as long as a launch is kept."""
+    """With all that TensorRT wants to be set, scratch memory too, as long as a launch is kept."""
 
     def build(_library: Library, graph: bytes, shapes: Shapes, _target: str) -> bytes:
         (tmp_path / form).write_bytes(graph)
@@ -50,6 +51,7 @@ def test_forms_run_on_tensorrt(form: str, cuda: HostCuda, monkeypatch: pytest.Mo
     )
     assert len(cuda.allocated) == held + 1
     launch()
+    device.synchronise()
     attended = at(memory["attended"].address, memory["attended"].nbytes).view(np.float32)
     assert np.allclose(attended, by_hand(inputs).reshape(-1), atol=1e-5)
 

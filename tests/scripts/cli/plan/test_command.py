@@ -78,7 +78,10 @@ BAD = {
     "no format": (("{model}", "--device", "l4", "--weights", ""), "unknown weight format ''"),
     "embedding of int4": (("{model}", "--device", "l4", "--embedding-weights", "int4"), "an embedding cannot be int4"),
     "group of the head": (("{model}", "--device", "l4", "--head-weights", "int8", "--group", "77"), "groups of 77"),
-    "context beyond the model's": (("{model}", "--device", "l4", "--context", "9000"), "context 9000 is more than the 4096 positions"),
+    "context beyond the model's": (
+        ("{model}", "--device", "l4", "--context", "9000"),
+        "context 9000 is more than",
+    ),
     "context within the generation": (("{model}", "--device", "l4", "--context", "64"), "must exceed --gen-length 128"),
     "group that does not divide": (("{model}", "--device", "l4", "--weights", "int4", "--group", "96"), "groups of 96"),
 }
