@@ -1,4 +1,4 @@
-"""What the driver asks of an engine: steps of the contract's graph, caches, and the four operations that touch them."""
+"""What the scheduler asks of an engine: steps of the contract's graph, caches, and the four operations that touch them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .sizes import Sizes
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """Host buffers that an engine owns and the driver fills in place; shapes as in `graphs.contract`."""
+    """Host buffers that an engine owns and the scheduler fills in place; shapes as in `graphs.contract`."""
 
     input_ids: IntArray
     position_ids: IntArray

@@ -1,4 +1,4 @@
-"""Driver and Python around the engine in block steps, and proof that such a step leaves the cache where and as it is."""
+"""What the host costs in block steps, alone and around the engine, and proof that such a step leaves the cache as it is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from .finding import Finding, Part
+from .host_cost import measure_host_cost
 from .setup import Progress, Setup
 
 GEN_LENGTH = 256
@@ -72,12 +73,13 @@ def measure_overhead(setup: Setup, progress: Progress) -> Part:
     pairs = [(one, two) for one, two in zip(engine.runs, engine.runs[1:], strict=False) if one.block and two.block]
     host = median(two.began - one.ended for one, two in pairs)
     inside = median(one.ended - one.began for one, _ in pairs)
-    part = Part("overhead", "driver and Python in block steps (fast-dllm-dual, 32 tokens a step)")
+    part = Part("overhead", "the host in block steps (fast-dllm-dual, 32 tokens a step)")
     part.findings = [
         Finding("engine, median of a step", inside, f"{inside * 1e6:.0f} us"),
-        Finding.at_most("driver and Python, median of a step", host * 1e6, LARGEST_MICROSECONDS, " us"),
-        Finding.at_most("their share of a step", 100 * host / (host + inside), LARGEST_SHARE, "%"),
+        Finding.at_most("host, median of a step", host * 1e6, LARGEST_MICROSECONDS, " us"),
+        Finding.at_most("its share of a step", 100 * host / (host + inside), LARGEST_SHARE, "%"),
         *_unmoved(model, engine, prompts[0]),
+        *measure_host_cost(bundle.config),
     ]
     part.data = {"block_steps": len(pairs), "engine_seconds": inside, "host_seconds": host}
     return part

@@ -38,7 +38,7 @@ def llada(tmp_path: Path) -> Model:
 @pytest.mark.parametrize("settings", RULES, ids=lambda rule: f"{rule.unmask}-{rule.total_steps}")
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 def test_decoding_ends_and_counts(system: System, settings: Settings, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """T12: no mask is ever committed, and the forwards are those that ran."""
+    """No mask is ever committed, and the forwards are those that ran."""
     ran = 0
     inner = Model.forward
 
@@ -73,7 +73,6 @@ def test_banned_ids_are_never_committed(model: Model) -> None:
 
 @pytest.mark.parametrize("settings", RULES, ids=lambda rule: f"{rule.unmask}-{rule.total_steps}")
 def test_first_step_of_a_single_block_is_the_baselines(settings: Settings, llada: Model) -> None:
-    """T1."""
     whole = replace(settings, block_length=12)
     expected = vanilla(llada, PROMPT, whole).passes[0]
     for system in (fast_dllm_prefix, fast_dllm_dual, sparse_dllm):
@@ -83,14 +82,13 @@ def test_first_step_of_a_single_block_is_the_baselines(settings: Settings, llada
 @pytest.mark.parametrize("settings", [BLOCKS, replace(BLOCKS, unmask="threshold", threshold=1.1)], ids=["quota", "threshold"])
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 def test_one_token_a_step(system: System, settings: Settings, model: Model) -> None:
-    """T2."""
     decoded = system(model, PROMPT, settings)
     assert decoded.forwards == 12
     assert [commit.forward for commit in decoded.commits] == list(range(12))
 
 
 def test_dual_cache_with_a_refresh_before_every_step_is_the_baseline(llada: Model) -> None:
-    """T3: staleness is the only approximation."""
+    """Staleness is the only approximation."""
     canvas = torch.tensor(PROMPT + [checkpoints.MASK] * 12)
     for start in (5, 9, 13):
         outside = torch.ones(17, dtype=torch.bool)
@@ -107,14 +105,12 @@ def test_dual_cache_with_a_refresh_before_every_step_is_the_baseline(llada: Mode
 
 @pytest.mark.parametrize("settings", RULES, ids=lambda rule: f"{rule.unmask}-{rule.total_steps}")
 def test_prefix_and_dual_agree_where_there_is_no_suffix(settings: Settings, model: Model) -> None:
-    """T4."""
     whole = replace(settings, block_length=12)
     assert fast_dllm_prefix(model, PROMPT, whole) == fast_dllm_dual(model, PROMPT, whole)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 2])
 def test_sparse_that_keeps_all_is_a_dual_cache_with_a_later_refresh(delay: int, llada: Model) -> None:
-    """T5."""
     settings = replace(BLOCKS, steps=9, retention=1.0, delay=delay)
     canvas = torch.tensor(PROMPT + [checkpoints.MASK] * 12)
     for start in (5, 9, 13):

@@ -130,7 +130,6 @@ def test_early_stop_stops_every_system(dream: Model) -> None:
 
 @pytest.mark.parametrize(("retention", "kernel"), [(0.5, 3), (0.7, 1), (0.3, 5), (0.0, 3)])
 def test_eviction_by_brute_force(retention: float, kernel: int, llada: Model) -> None:
-    """T11."""
     decoded = sparse_dllm(llada, PROMPT, replace(BLOCKS, retention=retention, kernel=kernel))
     assert [eviction.forward for eviction in decoded.evictions] == [1, 5, 9]
     canvas = MASKED.clone()

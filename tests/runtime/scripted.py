@@ -1,4 +1,4 @@
-"""Small systems for tests of the driver: each sends what a test wants, and says what came of it."""
+"""Small systems for tests of the scheduler: each sends what a test wants, and says what came of it."""
 
 from __future__ import annotations
 

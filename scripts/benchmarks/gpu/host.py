@@ -1,4 +1,4 @@
-"""What the host does for a block step: the driver, the decoding system and the engine's Python, without waiting for the GPU.
+"""What the host does for a block step: the scheduler, the decoding system and the engine's Python, without waiting for the GPU.
 
 Of two block steps in a row, it is the time from the first's end to the second's beginning (unmasking, events, filling the
 inputs), and of the second that part which is not spent waiting for the stream (launching it).
@@ -33,7 +33,7 @@ def host_time(bundle: Bundle, engine: DeviceEngine, context: int) -> dict[str, f
     pairs = block_pairs(watched.runs)
     return {
         "host_seconds": median(two.began - one.ended + two.busy for one, two in pairs),
-        "driver_seconds": median(two.began - one.ended for one, two in pairs),
+        "scheduler_seconds": median(two.began - one.ended for one, two in pairs),
         "engine_host_seconds": median(two.busy for _, two in pairs),
         "step_seconds": median(two.ended - two.began for _, two in pairs),
         "block_steps": len(pairs),

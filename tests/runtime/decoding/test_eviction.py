@@ -29,7 +29,7 @@ def brute_force(scores: FloatArray, start: int, stop: int, retention: float, ker
 
 
 def test_vector() -> None:
-    """T11: the block's neighbours are neighbours, its own scores count nowhere, ties go to the earlier slot."""
+    """The block's neighbours are neighbours, its own scores count nowhere, ties go to the earlier slot."""
     assert slots(VECTOR, 5, 7, 0.5, 3) == [0, 1, 2, 8, 9]
 
 

@@ -34,7 +34,7 @@ def source(step: Forward, row: int) -> int:
 
 
 def block_cache(tolerance: float, slots: IntArray) -> Callable[[Canvas], Decoding]:
-    """T8 for Fast-dLLM v2 and SDAR: finished blocks are stored, to slots in any order, and never looked at again.
+    """As Fast-dLLM v2 and SDAR decode: finished blocks are stored, to slots in any order, and never looked at again.
 
     Each step of a block over the cache must equal the whole canvas under the block-causal mask.
     """
@@ -61,7 +61,7 @@ def block_cache(tolerance: float, slots: IntArray) -> Callable[[Canvas], Decodin
 
 
 def pipelined(tolerance: float, length: int) -> Callable[[Canvas], Decoding]:
-    """T8 for D2F: two blocks under way in one step with a block-causal mask of its own; the prompt is one block.
+    """As D2F decodes: two blocks under way in one step with a block-causal mask of its own; the prompt is one block.
 
     A block's rows are stored by the first step that sends it complete.
     """

@@ -1,4 +1,4 @@
-"""T8 on exported graphs: steps over caches, built by Store and by refreshes, against whole canvases, at every step."""
+"""Exported graphs: steps over caches, built by Store and by refreshes, against whole canvases, at every step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOLERANCE = 2e-4
 
 
 def refreshed(canvas: Canvas) -> Decoding:
-    """T3: each block step comes right after a refresh of the same canvas."""
+    """Each block step comes right after a refresh of the same canvas."""
     for block in canvas.blocks(8):
         while canvas.masked(block).size:
             exact = yield canvas.refresh(predict=block)

@@ -55,13 +55,12 @@ def system_of(decode: Callable[[Canvas, Settings, Unmasking], Decoding]) -> Syst
 @rules
 @pytest.mark.parametrize("system", ["fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"])
 def test_the_first_step_of_a_block_is_the_baselines(system: str, rule: dict[str, Any]) -> None:
-    """T1."""
     assert_equal(decoded(system, block_length=0, **rule), decoded("vanilla", block_length=0, **rule), steps=1)
 
 
 @rules
 def test_a_dual_cache_that_is_always_fresh_is_no_cache(rule: dict[str, Any]) -> None:
-    """T3: a refresh before every block step, whose answer is thrown away; staleness is the only approximation."""
+    """A refresh before every block step, whose answer is thrown away; staleness is the only approximation."""
 
     def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
         yield Reserve(len(canvas))
@@ -83,7 +82,6 @@ def test_a_refresh_in_every_step_is_the_baseline(system: str, rule: dict[str, An
 @both
 @rules
 def test_prefix_and_dual_agree_where_nothing_follows_the_block(rule: dict[str, Any], config: ModelConfig) -> None:
-    """T4."""
     prefix = decoded("fast-dllm-prefix", config, block_length=0, **rule)
     assert_equal(prefix, decoded("fast-dllm-dual", config, block_length=0, **rule))
 
@@ -94,7 +92,6 @@ def test_prefix_and_dual_agree_where_nothing_follows_the_block(rule: dict[str, A
 def test_sparse_that_keeps_everything_is_a_dual_cache_filled_later(
     delay: int, rule: dict[str, Any], config: ModelConfig
 ) -> None:
-    """T5."""
 
     def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
         yield Reserve(len(canvas))

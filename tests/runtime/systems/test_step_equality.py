@@ -32,7 +32,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_steps_over_a_cache_equal_whole_canvases(case: str) -> None:
-    """T8 and its kin, for three sequences in a batch."""
+    """For three sequences in a batch."""
     config, decode = CASES[case]
     asked = [request(scripted(decode, capacity=24), prompt, config) for prompt in PROMPTS]
     finish(NumpyEngine(config), asked)
@@ -72,7 +72,7 @@ def test_targets_are_logits_by_name() -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, SHIFTED], ids=["plain", "shifted"])
 def test_hidden_rows_and_slots_change_nothing(config: ModelConfig) -> None:
-    """T14: a canvas whose tail is hidden from all, against the canvas without it; and one among longer ones."""
+    """A canvas whose tail is hidden from all, against the canvas without it; and one among longer ones."""
 
     def decode(canvas: Canvas) -> Decoding:
         block, short = Block(canvas.start, canvas.start + 4), Block(0, canvas.start + 4)

@@ -1,4 +1,4 @@
-"""T12: random weights end, with every system and every rule; no mask token is written; counters are launches."""
+"""Random weights end, with every system and every rule; no mask token is written; counters are launches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_random_weights_end(system: str, config: ModelConfig) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_one_token_a_step_where_no_confidence_is_enough(system: str) -> None:
-    """T2: by a threshold out of reach, and by a quota of as many steps as tokens."""
+    """By a threshold out of reach, and by a quota of as many steps as tokens."""
     rules: tuple[dict[str, Any], ...] = ({"unmask": "threshold", "threshold": 1.01}, {"unmask": "quota", "steps": 16})
     for settings in rules:
         for config in (ENDLESS, SHIFTED):

@@ -23,7 +23,7 @@ def chosen(confidence: list[float], limit: float = 1.0, compat: bool = False) ->
     ],
 )
 def test_vectors(confidence: list[float], paper: list[int], compat: list[int]) -> None:
-    """T10: one, two and three candidates, and the last that fails."""
+    """One, two and three candidates, and the last that fails."""
     assert chosen(confidence) == paper
     assert chosen(confidence, compat=True) == compat
 

@@ -24,7 +24,6 @@ def test_quotas(masks: int, steps: int, counts: list[int]) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 39, 64])
 def test_quotas_commit_every_mask_and_never_grow(steps: int) -> None:
-    """T2."""
     for masks in range(1, 40):
         counts = quotas(masks, steps)
         assert (sum(counts), len(counts)) == (masks, steps)
