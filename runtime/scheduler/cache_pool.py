@@ -13,10 +13,14 @@ LARGEST_RATIO = 2
 
 @dataclass(eq=False)
 class Lane:
-    """One sequence's slots: lane `index` of a cache. Both change when the cache grows, shrinks or closes a gap."""
+    """One sequence's slots: lane `index` of a cache. Both change when the cache grows, shrinks or closes a gap.
+
+    `bound` says that refreshes may write into it.
+    """
 
     cache: Cache
     index: int
+    bound: bool
 
     @property
     def lanes(self) -> Lanes:
@@ -60,7 +64,7 @@ class CachePool:
             self.shelves.append(shelf)
         elif len(shelf.lanes) == shelf.cache.batch:
             self._resize(shelf, min(self.max_batch, max(2 * len(shelf.lanes), len(shelf.lanes) + 1 + len(coming))))
-        lane = Lane(shelf.cache, len(shelf.lanes))
+        lane = Lane(shelf.cache, len(shelf.lanes), bound)
         shelf.lanes.append(lane)
         return lane
 
