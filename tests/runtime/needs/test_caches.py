@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.decoding.step import Reserve, Store
 from dllm_edge.runtime.decoding.window import Block
+from dllm_edge.runtime.scheduler.rehearsal import derive_workload
 from dllm_edge.runtime.systems.base import Decode, Decoding
 from dllm_edge.runtime.unmasking.unmasking import Unmasking
 
@@ -65,6 +67,15 @@ def test_the_same_tokens_whatever_the_cache() -> None:
     rooms = [lambda canvas, slots: len(canvas), lambda canvas, slots: slots, lambda canvas, slots: -(-slots // 4) * 4]
     runs = [decoded(autoregressive(room), CAUSAL) for room in rooms]
     assert len({tuple(each.canvas.tokens.tolist()) for one in runs for each, _ in one}) == len(PROMPTS)
+
+
+def test_an_engine_is_built_for_the_moves_to_larger_caches() -> None:
+    growing = system(autoregressive(lambda canvas, slots: -(-slots // 16) * 16))
+    settings = Settings(gen_length=40, block_length=8)
+    workload = derive_workload(CAUSAL, [(growing, settings)], [50])
+    capacities = sorted({target for _, target in workload.select} | {source for source, _ in workload.select})
+    assert len(capacities) > 2
+    assert set(pairwise(capacities)) <= set(workload.select)
 
 
 def hierarchical(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
