@@ -91,6 +91,7 @@ class Canvas:
         visible: BoolArray | None = None,
         own_mask: BoolArray | None = None,
         input_ids: IntArray | None = None,
+        logit_rows: IntArray | None = None,
         target_ids: IntArray | None = None,
         keep_rows: bool = False,
         model: str = MAIN,
@@ -98,13 +99,14 @@ class Canvas:
         """Return a step that sends the positions of `window` and predicts those of `predict` (None: the same).
 
         `own_mask` `[Q, Q]` stands in place of what the model lets these positions see of each other, `input_ids` `[Q]` in
-        place of the canvas' tokens (a branch, a row of masks). The rest is as in `Step`.
+        place of the canvas' tokens (a branch, a row of masks), `logit_rows` `[R]` in place of the first rows that have the
+        positions which predict `predict` (branches, whose positions repeat). The rest is as in `Step`.
         """
-        layout = self._windows.layout(window, window if predict is None else predict)
+        layout = self._windows.layout(window, predict)
         return Step(
             self.tokens[layout.positions] if input_ids is None else input_ids,
             layout.positions,
-            layout.logit_rows,
+            layout.logit_rows if logit_rows is None else logit_rows,
             layout.predicts,
             layout.own_mask if own_mask is None else own_mask,
             target_ids,
@@ -137,8 +139,8 @@ class Canvas:
         """Write tokens to masked positions, in any order."""
         assert (self.tokens[positions] == self.mask_token_id).all()
         assert (ids != self.mask_token_id).all()
-        if positions.size > 1:
-            order = positions.argsort(kind="stable")
+        if positions.size > 1:  # most steps commit one
+            order = _order(positions)
             positions, ids, confidences = positions[order], ids[order], confidences[order]
         self._apply(Commit(positions, ids, confidences))
 
@@ -150,14 +152,14 @@ class Canvas:
     def remask(self, positions: IntArray) -> None:
         """Put committed tokens back to the mask, in any order of their positions."""
         self._assert_committed(positions)
-        positions = np.sort(positions)
+        positions = positions[_order(positions)]
         self._apply(Remask(positions, self.tokens[positions]))
 
     def edit(self, positions: IntArray, ids: IntArray, confidences: FloatArray) -> None:
         """Write other tokens over committed ones, in any order."""
         self._assert_committed(positions)
         assert (ids != self.mask_token_id).all()
-        order = positions.argsort(kind="stable")
+        order = _order(positions)
         positions = positions[order]
         self._apply(Edit(positions, ids[order], confidences[order], self.tokens[positions]))
 
@@ -188,7 +190,9 @@ class Canvas:
         A row counts where it is the position's own, or with a logit shift the one before: a window's first may be neither.
         """
         positions = forward.predicts
-        counts = self.generated_positions[positions] & (positions >= block.start) & (positions < block.stop)
+        # Of positions that are there: the canvas may have been cut off since the forward was sent.
+        counts = (positions >= block.start) & (positions < min(block.stop, len(self)))
+        counts &= self.generated_positions[np.where(counts, positions, 0)]
         counts &= forward.position_ids[forward.logit_rows] == self._windows.predicting_positions(positions)
         rows: IntArray = counts.nonzero()[0]
         return rows[positions[rows].argsort(kind="stable")]
@@ -235,6 +239,13 @@ class Canvas:
         """Return the indices of the end-of-text tokens among tokens. After every commit: `np.isin` takes ten times as long."""
         ends: IntArray = (region[:, None] == self._end_ids).any(1).nonzero()[0]
         return ends
+
+
+def _order(positions: IntArray) -> IntArray:
+    """Return the indices that put positions, each of which is there once, in ascending order."""
+    order = positions.argsort(kind="stable")
+    assert (np.diff(positions[order]) > 0).all(), "a change names each position once"
+    return order
 
 
 def _weights(positions: IntArray, block: Block) -> FloatArray:

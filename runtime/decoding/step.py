@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..arrays import BoolArray, FloatArray, IntArray
@@ -56,7 +56,8 @@ class Step(Forward):
 class Refresh(Forward):
     """A forward that sees its own rows alone and fills the cache: keys and values of row i become those of slot i.
 
-    With `evicts` they go to a buffer of their own instead, from which `Select` then takes what stays.
+    What was in later slots is lost. With `evicts` keys and values go to a buffer of their own instead, from which `Select`
+    then takes what stays.
     """
 
     evicts: bool = False
@@ -115,6 +116,24 @@ class StepResult:
     logsumexp: FloatArray
     entropy: FloatArray
     target_logits: FloatArray
+
+    def select(self, rows: IntArray) -> StepResult:
+        """Return the result of some of its logit rows, `[n]`: those of one branch of several, for instance."""
+        targets = self.step.target_ids
+        step = replace(
+            self.step,
+            logit_rows=self.step.logit_rows[rows],
+            predicts=self.step.predicts[rows],
+            target_ids=None if targets is None else targets[rows],
+        )
+        return StepResult(
+            step,
+            self.topk_ids[rows],
+            self.topk_logits[rows],
+            self.logsumexp[rows],
+            self.entropy[rows],
+            self.target_logits[rows],
+        )
 
 
 Answer = StepResult | FloatArray | None

@@ -46,8 +46,15 @@ class Windows:
     def positions(self, window: Window) -> IntArray:
         return self._all[window.start : window.stop] if isinstance(window, Block) else window
 
-    def layout(self, window: Window, predict: Window) -> Layout:
-        """Return the layout of a forward that sends `window` and predicts the positions of `predict`."""
+    def layout(self, window: Window, predict: Window | None = None) -> Layout:
+        """Return the layout of a forward that sends `window` and predicts the positions of `predict`.
+
+        With None these are the window's own; those that repeat are predicted by each of their rows, unless a logit shift
+        makes it the row before.
+        """
+        if not isinstance(window, Block) and predict is None and not self.config.logit_shift:
+            return Layout(window, np.arange(window.size), window, self.own_mask(window))
+        predict = window if predict is None else predict
         if not (isinstance(window, Block) and isinstance(predict, Block)):
             return self._new_layout(window, predict)
         layout = self._layouts.get((window, predict))

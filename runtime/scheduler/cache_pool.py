@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ...graphs.errors import DllmEdgeError
 from ..engines.base import Cache, Engine, Lanes
 
 LARGEST_RATIO = 2
@@ -13,10 +14,14 @@ LARGEST_RATIO = 2
 
 @dataclass(eq=False)
 class Lane:
-    """One sequence's slots: lane `index` of a cache. Both change when the cache grows, shrinks or closes a gap."""
+    """One sequence's slots: lane `index` of a cache. Both change when the cache grows, shrinks or closes a gap.
+
+    `bound` says that refreshes may write into it.
+    """
 
     cache: Cache
     index: int
+    bound: bool
 
     @property
     def lanes(self) -> Lanes:
@@ -55,12 +60,11 @@ class CachePool:
         coming = [other for other in expected if other < LARGEST_RATIO * slots]
         shelf = min(self._fitting(slots, bound), key=lambda one: one.cache.capacity, default=None)
         if shelf is None:
-            count = min(self.max_batch, 1 + len(coming))
-            shelf = _Shelf(self.engine.allocate(count, max(slots, *coming, 0), bound=bound, read=True), bound, [])
+            shelf = _Shelf(self._new_cache(slots, coming, bound), bound, [])
             self.shelves.append(shelf)
         elif len(shelf.lanes) == shelf.cache.batch:
-            self._resize(shelf, min(self.max_batch, max(2 * len(shelf.lanes), len(shelf.lanes) + 1 + len(coming))))
-        lane = Lane(shelf.cache, len(shelf.lanes))
+            self._grow(shelf, len(coming))
+        lane = Lane(shelf.cache, len(shelf.lanes), bound)
         shelf.lanes.append(lane)
         return lane
 
@@ -97,6 +101,22 @@ class CachePool:
             and (shelf.fits(slots) or shelf.cache.capacity == exact)
             and len(shelf.lanes) < self.max_batch
         ]
+
+    def _new_cache(self, slots: int, coming: Collection[int], bound: bool) -> Cache:
+        """Return a cache for one sequence and those that are coming; for it alone where the engine has none for all."""
+        try:
+            count = min(self.max_batch, 1 + len(coming))
+            return self.engine.allocate(count, max(slots, *coming, 0), bound=bound, read=True)
+        except DllmEdgeError:
+            return self.engine.allocate(1, slots, bound=bound, read=True)
+
+    def _grow(self, shelf: _Shelf, coming: int) -> None:
+        """Make room for one sequence more and those that are coming; for it alone where the engine has none for all."""
+        used = len(shelf.lanes)
+        try:
+            self._resize(shelf, min(self.max_batch, max(2 * used, used + 1 + coming)))
+        except DllmEdgeError:
+            self._resize(shelf, used + 1)
 
     def _resize(self, shelf: _Shelf, count: int) -> None:
         """Move the lanes of a cache to another of `count` lanes, or of as many as the engine has for them."""

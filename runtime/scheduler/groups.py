@@ -50,6 +50,13 @@ def engine_of(engines: Engines, model: str) -> Engine:
     return engines[model]
 
 
+def check_sizes(engines: Engines, sequence: Sequence) -> None:
+    """Raise `DllmEdgeError` where an engine does not have the sizes of what the sequence wants, alone."""
+    wanted_refreshes(engines, [sequence])
+    if sequence.step is not None:
+        _key(engines, sequence, sequence.step, sequence.step.input_ids.size)
+
+
 def wanted_refreshes(engines: Engines, active: Listed[Sequence]) -> list[Group]:
     """Return the refreshes that are wanted: together where lanes are neighbours and sizes equal, else one by one."""
     groups: list[Group] = []
@@ -162,7 +169,7 @@ def _batched(engine: Engine, sequences: list[Sequence], key: Key) -> Group:
 
 
 def _sizes(forward: Forward, batch: int, queries: int, capacity: int) -> Profile:
-    return Profile(batch, queries, capacity, forward.logit_rows.size, _targets(forward))
+    return Profile(batch, queries, capacity, max(1, forward.logit_rows.size), _targets(forward))
 
 
 def _targets(forward: Forward) -> int:

@@ -102,12 +102,12 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
             profiles |= {replace(forward.profile, batch=size) for size in _batches(forward, batch)}
         saliency |= rehearsal.saliency
         select |= rehearsal.select
-    # A lane may be filled from the buffer of any context.
+    # A lane may be filled from the buffer of any context; one that becomes larger, from its own.
     moves = product({source for source, _ in select}, {target for _, target in select})
     return Workload(
         tuple(sorted(profiles, key=lambda profile: (profile.capacity, profile.queries, profile.batch, profile.rows))),
         tuple(sorted(saliency)),
-        tuple(sorted(move for move in moves if move[0] >= move[1])),
+        tuple(sorted(select | {move for move in moves if move[0] >= move[1]})),
     )
 
 

@@ -11,7 +11,7 @@ from ..decoding.settings import Settings
 from ..decoding.trace import StepTrace
 from ..systems.base import System
 
-FinishReason = Literal["complete", "stop", "cancelled", "step_limit"]
+FinishReason = Literal["complete", "stop", "cancelled", "step_limit", "failed"]
 
 
 @dataclass(eq=False)
@@ -31,7 +31,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Changed:
-    """What one forward of a request did to its canvas: tokens committed, put back to the mask, edited, or cut off."""
+    """What one forward of a request did to its canvas: tokens committed, put back to the mask, edited, or cut off.
+
+    What was done before the first forward comes with the first.
+    """
 
     request: Request
     forward: int
@@ -40,7 +43,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Finished:
-    """A request's end. Seconds are those of the request, a batched forward's shared evenly among its sequences."""
+    """A request's end. Seconds are those of the request, a batched forward's shared evenly among its sequences.
+
+    `error` is what it failed with, where that is why it ended.
+    """
 
     request: Request
     reason: FinishReason
@@ -49,6 +55,7 @@ class Finished:
     seconds: float
     engine_seconds: float
     trace: list[StepTrace]
+    error: Exception | None = None
 
 
 SchedulerEvent = Changed | Finished

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arrays import FloatArray
-from ..decoding.step import Answer, CacheOperation, Forward, Refresh, Reserve, Step
+from ..decoding.changes import Change
+from ..decoding.step import Answer, CacheOperation, Refresh, Reserve, Step
 from ..decoding.trace import StepTrace
 from ..engines.base import Lanes
 from ..unmasking.unmasking import Unmasking
@@ -31,7 +32,11 @@ class Sequence:
     """The buffer that an evicting refresh has filled, until the operations that follow it are over."""
     saliency_queries: FloatArray | None = None
     """`[layers, Hkv, D]`: those of the last forward that averaged queries."""
+    last: Step | Refresh | None = None
+    """The forward that was answered last."""
+    error: Exception | None = None
     forwards: int = 0
+    changes_reported: int = 0
     refresh_forwards: int = 0
     engine_seconds: float = 0.0
     waited: int = 0
@@ -42,8 +47,9 @@ class Sequence:
         self.started = time.perf_counter()
         self.unmasking = Unmasking(request.canvas, request.settings, np.random.default_rng(request.seed), request.trace)
         self.limit = _limit(request)
+        self.changes_reported = len(request.canvas.changes)
         self.coroutine = request.system.decode(request.canvas, request.settings, self.unmasking)
-        self.pending: Forward | CacheOperation | None = next(self.coroutine, None)
+        self.pending: Step | Refresh | CacheOperation | None = next(self.coroutine, None)
 
     def answer(self, answer: Answer) -> None:
         """Send the coroutine what it waits for and take what it wants next."""
@@ -51,6 +57,18 @@ class Sequence:
             self.pending = self.coroutine.send(answer)
         except StopIteration:
             self.pending = None
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Let nothing more be run for it: it ends with this error."""
+        self.pending, self.error = None, error
+
+    def take_changes(self) -> list[Change]:
+        """Return what changed on its canvas since it was last asked."""
+        changes = self.request.canvas.changes[self.changes_reported :]
+        self.changes_reported += len(changes)
+        return changes
 
     @property
     def step(self) -> Step | None:
@@ -82,13 +100,15 @@ class Sequence:
     @property
     def reason(self) -> FinishReason:
         """Why it is over."""
+        if self.error is not None:
+            return "failed"
         if self.pending is not None:
             return "cancelled" if self.request.cancelled else "step_limit"
         return "stop" if self.request.canvas.end_of_text is not None else "complete"
 
     def finish(self) -> Finished:
         """End it, and return the event that says so."""
-        self.coroutine.close()
+        self.close()
         return Finished(
             self.request,
             self.reason,
@@ -97,7 +117,15 @@ class Sequence:
             time.perf_counter() - self.started,
             self.engine_seconds,
             self.trace,
+            self.error,
         )
+
+    def close(self) -> None:
+        """Close the coroutine; an error of its own cleaning up is the sequence's."""
+        try:
+            self.coroutine.close()
+        except Exception as error:
+            self.fail(self.error or error)
 
 
 def _limit(request: Request) -> int:

@@ -10,12 +10,12 @@ from ...graphs.config import AttentionPattern
 from ...graphs.errors import DllmEdgeError
 from ..decoding.canvas import Canvas
 from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
-from ..decoding.step import CacheOperation, Forward
+from ..decoding.step import CacheOperation, Refresh, Step
 from ..unmasking.proposals import CONFIDENCE
 from ..unmasking.rule import RULES, UNMASK
 from ..unmasking.unmasking import Unmasking
 
-Decoding = Generator[Forward | CacheOperation, Any, None]
+Decoding = Generator[Step | Refresh | CacheOperation, Any, None]
 """Yields forwards and cache operations; is sent an `Answer` for each; returns when nothing is left to decode."""
 
 Decode = Callable[[Canvas, Settings, Unmasking], Decoding]

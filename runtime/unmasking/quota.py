@@ -32,4 +32,5 @@ class Quota(Rule):
         self.quotas = iter(quotas(budget.masks, max(1, budget.steps - budget.spent)))
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
-        return Decision(quota(proposals.confidence, next(self.quotas)))
+        # A block that takes more steps, since some of its tokens were out of sight or returned to the mask: one a step.
+        return Decision(quota(proposals.confidence, next(self.quotas, 1)))

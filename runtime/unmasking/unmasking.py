@@ -65,6 +65,7 @@ class BlockUnmasking:
         self.unmasking, self.canvas, self.block, self.rule = unmasking, unmasking.canvas, block, rule
         self.first_alone, self.step = first_alone, 0
         self.forward: Forward | None = None
+        self.length = 0
         self.rows: IntArray = FIRST
 
     @property
@@ -111,8 +112,9 @@ class BlockUnmasking:
 
     def _asked(self, forward: Forward) -> tuple[IntArray, IntArray, IntArray]:
         """Return the forward's rows that the rule looks at, their positions and what these hold, each `[m]`."""
-        if self.forward is None or not _same_rows(self.forward, forward):
-            self.forward, self.rows = forward, self.canvas.predicting_rows(self.block, forward)
+        length = len(self.canvas)
+        if self.forward is None or self.length != length or not _same_rows(self.forward, forward):
+            self.forward, self.length, self.rows = forward, length, self.canvas.predicting_rows(self.block, forward)
         rows = self.rows
         positions = forward.predicts[rows]
         current_ids = self.canvas.tokens[positions]
