@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..decoding.changes import Change
-from ..decoding.step import Answer, CacheOperation, Refresh, Reserve, Step
+from ..decoding.step import Answer, CacheOperation, Forward, Refresh, Reserve, Step
 from ..decoding.trace import StepTrace
 from ..engines.base import Lanes
 from ..unmasking.unmasking import Unmasking
@@ -34,6 +34,8 @@ class Sequence:
     """`[layers, Hkv, D]`: those of the last forward that averaged queries."""
     last: Step | Refresh | None = None
     """The forward that was answered last."""
+    checked: tuple[Forward, Lane | None] | None = None
+    """The last forward that was checked as a whole, and its lane."""
     error: Exception | None = None
     forwards: int = 0
     changes_reported: int = 0
