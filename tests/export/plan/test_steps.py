@@ -44,7 +44,7 @@ def test_caches_and_steps_are_the_schedulers(name: str, retention: float, batch:
     bundle = Bundle.open(tiny_bundle("llada"))
     decode = Decode(name, CONTEXT, GENERATED, BLOCK, retention, batch)
     engine = Recorded(bundle)
-    own: dict[str, Any] = {"retention": retention} if name == "sparse-dllm" else {}
+    own: dict[str, Any] = {"retention": retention} if "retention" in SYSTEMS[name].setting_names else {}
     prompts = [[1 + index] * PROMPT for index in range(batch)]
     results = Model(bundle, engine).generate_batch(
         prompts, system=name, unmask="quota", gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own

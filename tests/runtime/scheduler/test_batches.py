@@ -180,12 +180,14 @@ def test_different_systems_in_one_run() -> None:
     pairs = [(system, prompt) for system in SYSTEMS for prompt in PROMPTS]
     asked = [request(system, prompt) for system, prompt in pairs]
     finish(engine, asked, max_batch=len(asked))
+    full = 0
     for mine, (system, prompt) in zip(asked, pairs, strict=True):
-        alone = request(system, prompt)
-        finish(NumpyEngine(), [alone])
+        alone, recorder = request(system, prompt), Recorder(NumpyEngine())
+        finish(recorder, [alone])
         assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+        full += recorder.launches[0].cache is None and recorder.launches[0].bind is None
     # Full passes of one size run together, whatever their systems: vanilla's and the first of sparse-dllm.
-    assert max(launch.profile.batch for launch in engine.launches if not launch.cache) == 6
+    assert max(launch.profile.batch for launch in engine.launches if not launch.cache) == full >= 6
 
 
 def test_cache_bytes() -> None:
