@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from dllm_edge.export.parity.decodes import fitting_systems
 from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.export.parity.torch_engine import TorchEngine
-from dllm_edge.export.parity.trajectory import Difference, check_trajectories, first_difference
+from dllm_edge.export.parity.trajectory import Difference, check_decodes, first_difference
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.decoding.trace import Choice, StepTrace
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.systems import SYSTEMS
 
 SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
 PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])
@@ -65,10 +67,11 @@ def test_the_first_difference_counts() -> None:
 def test_whole_decodes_agree(tiny_bundle: Callable[..., Path], family: str) -> None:
     bundle = Bundle.open(tiny_bundle(family))
     engines = OnnxRuntimeEngine(bundle, threads=1), TorchEngine(reference_step(bundle))
-    runs = [(system, SETTINGS) for system in ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")]
-    level = check_trajectories(*engines, PROMPTS, runs, lambda _share: None)
+    uses = [(system, SETTINGS) for system in fitting_systems(bundle.config)]
+    assert len(uses) == 4
+    level = check_decodes(*engines, PROMPTS, uses, lambda _share: None)
     assert level.passed
-    assert [run["equal"] for run in level.data["runs"]] == [len(PROMPTS)] * len(runs)
+    assert [run["equal"] for run in level.data["runs"]] == [len(PROMPTS)] * len(uses)
 
 
 def test_a_wrong_engine_fails(tiny_bundle: Callable[..., Path]) -> None:
@@ -76,8 +79,8 @@ def test_a_wrong_engine_fails(tiny_bundle: Callable[..., Path]) -> None:
     step = reference_step(bundle)
     with torch.no_grad():
         step.transformer.lm_head.weight.copy_(step.transformer.lm_head.weight.flip(0))
-    level = check_trajectories(
-        OnnxRuntimeEngine(bundle, threads=1), TorchEngine(step), PROMPTS, [("vanilla", SETTINGS)], lambda _share: None
+    level = check_decodes(
+        OnnxRuntimeEngine(bundle, threads=1), TorchEngine(step), PROMPTS, [(SYSTEMS["vanilla"], SETTINGS)], lambda _share: None
     )
     assert not level.passed
     assert "NOT rounding" in level.lines[0]
