@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from dllm_edge.export.parity.differences import relative_difference
 from dllm_edge.export.parity.examples import PROFILES, example
 from dllm_edge.export.parity.layers import check_layers, compare
 from dllm_edge.export.parity.reference import reference_step
+from dllm_edge.export.parity.runner import StepComparison
 from dllm_edge.export.parity.torch_pair import TorchPair
 from dllm_edge.export.parity.torch_runner import run_module
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.modules.step import StepModule
+from dllm_edge.runtime.arrays import Array
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 
@@ -86,3 +89,21 @@ def test_hidden_states_follow_the_outputs(bundle: Bundle) -> None:
     with torch.inference_mode():
         logits = step.transformer.logits(torch.from_numpy(hidden[-1])[:, arrays[3][0]])
     assert torch.allclose(logits.logsumexp(-1), torch.from_numpy(outputs["logsumexp"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("off", range(6))
+def test_every_graph_and_every_profile_counts(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, off: int) -> None:
+    """Three graphs at two profiles, of which one run alone is off."""
+    pair, runs = TorchPair(bundle.path), count()
+
+    def run(_inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {"topk_ids": np.zeros(1), "entropy": np.full(2, next(runs) == off, np.float32)}
+
+    comparisons = [StepComparison(name, "float32", PROFILES[:2], lambda: run) for name in "abc"]
+    monkeypatch.setattr(pair, "comparisons", lambda: comparisons)
+    monkeypatch.setattr(pair, "run_reference", lambda _inputs: dict.fromkeys(("topk_ids", "entropy"), np.zeros(2)))
+    monkeypatch.setattr(pair, "layers_json", lambda findings: {"bad": [finding.first_bad for finding in findings]})
+    level = check_layers(pair, lambda _share: None)
+    assert not level.passed
+    assert level.data["bad"] == ["entropy" if graph == off // 2 else None for graph in range(3)]
+    assert ["first bad output entropy" in line for line in level.lines] == [graph == off // 2 for graph in range(3)]
