@@ -1,102 +1,70 @@
-"""Parity level 2: the same inputs and caches through the torch module and through each graph, layer by layer."""
+"""Parity level 2: the same inputs and caches through the reference and through each graph of the subject, layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import onnx
-import onnxruntime
-import torch
 
 from ...graphs import contract
-from ...graphs.dtypes import DTYPES
-from ...graphs.modules.step import StepModule
+from ...graphs.config import ModelConfig
+from ...graphs.contract import Profile
+from ...graphs.dtypes import DTYPES, DType
 from ...runtime.arrays import Array
-from ...runtime.bundle.bundle import Bundle
-from ...runtime.bundle.manifest import GraphFile
-from ...runtime.engines.onnxruntime.cpu import COMPUTABLE, INTEGER_WEIGHTS
-from ..onnx.unroll import hidden_name
+from ...runtime.engines.host import FIRST_CACHE
 from .differences import TOLERANCES, first_bad, relative_difference
-from .examples import PROFILES, SEED, example
-from .report import Level, finite
+from .examples import SEED, example
+from .report import Level
+from .runner import LayerFinding, Pair, StepComparison, StepRunner
+
+# Equal logits may come in another order; `topk_logits` holds their values.
+NOT_COMPARED = "topk_ids"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The worst output of one graph: its name, and its difference as `TOLERANCES` counts it."""
-
-    worst: str
-    difference: float
-    first_bad: str | None
-
-
-def session_with_hidden_states(bundle: Bundle, graph: GraphFile) -> tuple[onnxruntime.InferenceSession, list[str]]:
-    """The graph with the residual after each layer as further outputs, and the names of these."""
-    model = onnx.load(bundle.path / graph.file, load_external_data=False)
-    names = [hidden_name(layer) for layer in range(bundle.config.layers)]
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry(*INTEGER_WEIGHTS)
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path.resolve()))
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), names
-
-
-@torch.inference_mode()
-def reference_outputs(step: StepModule, arrays: list[Array]) -> list[Array]:
-    """The module's outputs, then the residual after each layer."""
-    hidden: list[Array] = []
-    hooks = [
-        layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output[0].numpy()))
-        for layer in step.transformer.layers
-    ]
-    try:
-        outputs = [value.numpy() for value in step(*(torch.from_numpy(array) for array in arrays))]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return outputs + hidden
-
-
-def compare(step: StepModule, bundle: Bundle, graph: GraphFile) -> Comparison:
-    """Run one graph and the module on random inputs at `PROFILES`."""
-    session, hidden = session_with_hidden_states(bundle, graph)
-    generator = np.random.default_rng(SEED)
-    inputs = contract.inputs(bundle.config, "float32")
-    names = [spec.name for spec in contract.outputs(bundle.config, "float32", bundle.manifest.candidates)] + hidden
-    kinds = [DTYPES[spec.dtype].numpy for spec in contract.inputs(bundle.config, graph.compute)]
-    differences = dict.fromkeys(names, 0.0)
-    for profile in PROFILES:
-        arrays = example(inputs, profile, bundle.config.vocab_size, generator)
-        feed = {spec.name: array.astype(kind) for spec, array, kind in zip(inputs, arrays, kinds, strict=True)}
-        for name, actual, wanted in zip(names, session.run(names, feed), reference_outputs(step, arrays), strict=True):
-            differences[name] = max(differences[name], relative_difference(actual, wanted))
-    # Equal logits may come in another order; `topk_logits` holds their values.
-    del differences["topk_ids"]
-    worst = max(differences, key=lambda name: differences[name])
-    return Comparison(worst, differences[worst], first_bad(differences, TOLERANCES[graph.compute]))
-
-
-def check_layers(bundle: Bundle, step: StepModule, tell: Callable[[float], None]) -> Level:
-    """Compare each graph of the bundle that a CPU runs."""
-    level = Level("layers", True, [], {"graphs": {}})
-    graphs = bundle.manifest.graphs["step"]
-    for index, graph in enumerate(graphs):
-        tell(index / len(graphs))
-        label = f"{graph.file} ({graph.flavour}, {graph.compute})"
-        if graph.compute not in COMPUTABLE:
-            level.lines.append(f"{label}: not run, ONNX Runtime's CPU provider has no {graph.compute}")
+def check_layers(pair: Pair, progress: Callable[[float], None]) -> Level:
+    """Compare keys and values of every layer and the head's outputs, in each of the pair's graphs."""
+    level, findings = Level("layers", True, []), list[LayerFinding]()
+    comparisons = pair.comparisons()
+    for index, comparison in enumerate(comparisons):
+        progress(index / len(comparisons))
+        if comparison.not_run:
+            level.lines.append(f"{comparison.label}: not run, {comparison.not_run}")
             continue
-        found, allowed = compare(step, bundle, graph), TOLERANCES[graph.compute]
-        level.data["graphs"][graph.file] = {
-            "worst": found.worst,
-            "difference": finite(found.difference),
-            "first_bad": found.first_bad,
-            "tolerance": allowed,
-        }
-        level.passed &= found.first_bad is None
-        verdict = f"largest difference {found.difference:.1e} at {found.worst} (allowed {allowed:.0e})"
-        level.lines.append(f"{label}: {verdict}" + (f"; first bad output {found.first_bad}" if found.first_bad else ""))
+        finding = compare(comparison, pair.run_reference, pair.bundle.config)
+        findings.append(finding)
+        level.lines.append(_line(finding))
+    level.passed = all(finding.first_bad is None for finding in findings)
+    level.data = pair.layers_json(findings)
     return level
+
+
+def compare(comparison: StepComparison, reference: StepRunner, config: ModelConfig) -> LayerFinding:
+    """Run one graph and the reference on random inputs at each of the profiles, and keep each output's largest difference."""
+    runner, generator = comparison.open_runner(), np.random.default_rng(SEED)
+    differences: dict[str, float] = {}
+    for profile in comparison.profiles:
+        inputs = random_inputs(config, profile, comparison.compute_dtype, generator)
+        wanted, actual = reference(inputs), runner(inputs)
+        assert wanted.keys() == actual.keys(), wanted.keys() ^ actual.keys()
+        for name in (name for name in wanted if name != NOT_COMPARED):
+            differences[name] = max(differences.get(name, 0.0), relative_difference(actual[name], wanted[name]))
+    worst = max(differences, key=lambda name: differences[name])
+    bad = first_bad(differences, TOLERANCES[comparison.compute_dtype])
+    return LayerFinding(comparison, worst, differences[worst], bad)
+
+
+def random_inputs(
+    config: ModelConfig, profile: Profile, compute_dtype: DType, generator: np.random.Generator
+) -> dict[str, Array]:
+    """Return random inputs by name, the caches rounded as the subject holds them, so that their rounding does not count."""
+    specs = contract.inputs(config, "float32")
+    arrays = example(specs, profile, config.vocab_size, generator)
+    caches = [array.astype(DTYPES[compute_dtype].numpy).astype(np.float32) for array in arrays[FIRST_CACHE:]]
+    return {spec.name: array for spec, array in zip(specs, arrays[:FIRST_CACHE] + caches, strict=True)}
+
+
+def _line(finding: LayerFinding) -> str:
+    comparison = finding.comparison
+    allowed = f"{TOLERANCES[comparison.compute_dtype]:.{comparison.digits}e}"
+    verdict = f"{comparison.label}: largest difference {finding.difference:.1e} at {finding.worst} (allowed {allowed})"
+    return verdict + (f"; first bad output {finding.first_bad}" if finding.first_bad else "")

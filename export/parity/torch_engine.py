@@ -12,13 +12,13 @@ from ...runtime.engines.host import FIRST_CACHE, HostCaches, arrays, lane_tensor
 
 
 class TorchEngine(HostCaches):
-    """Runs a `StepModule` module of float32 compute in eager mode."""
+    """Runs a `StepModule` of float32 compute in eager mode."""
 
     name = "torch"
 
     def __init__(self, step: StepModule) -> None:
         super().__init__(step.transformer.config, "float32", step.head.candidates)
-        self.step = step
+        self.step, self.versions = step, {"torch": torch.__version__}
 
     @torch.inference_mode()
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:

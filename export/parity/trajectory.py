@@ -11,14 +11,16 @@ import numpy as np
 from ...graphs.dtypes import DType
 from ...runtime.decoding.canvas import Canvas
 from ...runtime.decoding.changes import Commit, Edit, Remask
-from ...runtime.decoding.settings import Settings
 from ...runtime.decoding.trace import Choice, StepTrace
 from ...runtime.engines.base import Engine
+from ...runtime.scheduler.rehearsal import Use
 from ...runtime.scheduler.request import Finished, Request
 from ...runtime.scheduler.scheduler import Scheduler
-from ...runtime.systems import SYSTEMS
+from .decodes import prompts, served_uses
 from .differences import TOLERANCES
+from .levels import not_applicable
 from .report import Level, finite
+from .runner import Pair
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,30 @@ class Difference:
     forward: int
     position: int
     margin: float
-    threshold_distance: float
+    gate_distance: float
     bound: Rounding = ROUNDING["float32"]
 
     @property
     def rounding(self) -> bool:
-        return self.margin < self.bound.logits or self.threshold_distance < self.bound.probability
+        return self.margin < self.bound.logits or self.gate_distance < self.bound.probability
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "forward": self.forward,
+            "position": self.position,
+            "margin": finite(self.margin),
+            "threshold_distance": finite(self.gate_distance),
+            "rounding": self.rounding,
+        }
 
 
-def decode(engine: Engine, canvas: Canvas, system: str, settings: Settings) -> list[StepTrace]:
-    """The trace of one decode; `canvas` is filled in."""
-    request = Request(canvas, SYSTEMS[system], settings, trace=True)
-    end = [event for event in Scheduler(engine).run([request]) if isinstance(event, Finished)]
-    return end[0].trace
+def decode(engine: Engine, prompt: Sequence[int], use: Use) -> list[StepTrace]:
+    """Return the trace of one decode."""
+    system, settings = use
+    canvas = Canvas.from_prompt(prompt, settings.gen_length, engine.config)
+    events = Scheduler(engine).run([Request(canvas, system, settings, trace=True)])
+    (end,) = (event for event in events if isinstance(event, Finished))
+    return end.trace
 
 
 def first_difference(reference: Sequence[StepTrace], other: Sequence[StepTrace]) -> Difference | None:
@@ -103,51 +116,63 @@ def _distance(choice: Choice, position: int) -> float:
     return float(np.abs(others - scores[index[0]]).min(initial=np.inf))
 
 
-def check_trajectories(
+def check_trajectory(pair: Pair, progress: Callable[[float], None]) -> Level:
+    """Compare the decodes that the subject serves; each that it does not is named, with what would."""
+    texts = prompts(pair.subject)
+    served, refused = served_uses(pair.subject, texts)
+    if not served:
+        return not_applicable("trajectory", refused[0])
+    bound = ROUNDING[pair.compute_dtype]
+    level = check_decodes(pair.subject.engine, pair.reference.engine, texts, served, progress, bound)
+    level.lines += [f"not applicable: {problem}" for problem in refused]
+    if not pair.takes_all_sizes:
+        level.data["not_applicable"] = refused
+    return level
+
+
+def check_decodes(
     engine: Engine,
     reference: Engine,
     prompts: Sequence[Sequence[int]],
-    runs: Sequence[tuple[str, Settings]],
-    tell: Callable[[float], None],
+    uses: Sequence[Use],
+    progress: Callable[[float], None],
     bound: Rounding = ROUNDING["float32"],
 ) -> Level:
     """Decode each prompt with each system on both engines; `bound` says which margins are rounding."""
     level = Level("trajectory", True, [], {"runs": []})
-    for index, (system, settings) in enumerate(runs):
-        equal, found = 0, []
+    for index, use in enumerate(uses):
+        differences = []
         for prompt in prompts:
-            tell(index / len(runs))
-            canvases = [Canvas.from_prompt(prompt, settings.gen_length, engine.config) for _ in range(2)]
-            traces = [
-                decode(each, canvas, system, settings) for each, canvas in zip((reference, engine), canvases, strict=True)
-            ]
-            difference = first_difference(traces[0], traces[1])
-            equal += difference is None
+            progress(index / len(uses))
+            difference = first_difference(decode(reference, prompt, use), decode(engine, prompt, use))
             if difference is not None:
-                found.append(replace(difference, bound=bound))
-        level.passed &= all(difference.rounding for difference in found)
-        level.lines.append(f"{system}, {settings.unmask}: {equal} of {len(prompts)} decodes equal" + _explain(found))
-        level.data["runs"].append(_record(system, settings, equal, len(prompts), found))
+                differences.append(replace(difference, bound=bound))
+        level.passed &= all(difference.rounding for difference in differences)
+        level.lines.append(_line(use, len(prompts), differences))
+        level.data["runs"].append(_record(use, len(prompts), differences))
     return level
 
 
-def _explain(found: Sequence[Difference]) -> str:
+def _line(use: Use, count: int, differences: Sequence[Difference]) -> str:
+    (system, settings), equal = use, count - len(differences)
+    return f"{system.name}, {settings.unmask}: {equal} of {count} decodes equal" + _explain(differences)
+
+
+def _explain(differences: Sequence[Difference]) -> str:
     return "".join(
         f"; differs at forward {d.forward}, position {d.position} (logit margin {d.margin:.1e}, confidence distance "
-        f"{d.threshold_distance:.1e}: {'rounding' if d.rounding else 'NOT rounding'})"
-        for d in found
+        f"{d.gate_distance:.1e}: {'rounding' if d.rounding else 'NOT rounding'})"
+        for d in differences
     )
 
 
-def _record(system: str, settings: Settings, equal: int, count: int, found: Sequence[Difference]) -> dict[str, Any]:
-    differences = [
-        {
-            "forward": difference.forward,
-            "position": difference.position,
-            "margin": finite(difference.margin),
-            "threshold_distance": finite(difference.threshold_distance),
-            "rounding": difference.rounding,
-        }
-        for difference in found
-    ]
-    return {"system": system, "unmask": settings.unmask, "decodes": count, "equal": equal, "differences": differences}
+def _record(use: Use, count: int, differences: Sequence[Difference]) -> dict[str, Any]:
+    system, settings = use
+    equal = count - len(differences)
+    return {
+        "system": system.name,
+        "unmask": settings.unmask,
+        "decodes": count,
+        "equal": equal,
+        "differences": [difference.to_json() for difference in differences],
+    }

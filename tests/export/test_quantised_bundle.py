@@ -13,6 +13,7 @@ import pytest
 
 from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.parity.structure import check_structure
+from dllm_edge.export.parity.torch_pair import TorchPair
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.weight_formats import WeightFormat, WeightFormats
@@ -87,14 +88,14 @@ def test_formats_that_are_none(bundle: Path, weights: Any) -> None:
 
 def test_all_levels_hold_over_its_own_weights_and_over_the_checkpoint_s(exported: Path, bundle: Path) -> None:
     for checkpoint in (None, exported.with_name("checkpoint")):
-        report = validate(bundle, checkpoint)
+        report = validate(TorchPair(bundle, checkpoint))
         assert report.passed, [level.lines for level in report.levels]
         assert [level.name for level in report.levels] == ["structure", "layers", "trajectory", "task"]
 
 
 def test_another_checkpoint_s_weights_fail_at_the_layers(bundle: Path, tmp_path: Path) -> None:
     other = write_tiny(tmp_path / "other", "fast-dllm-v2", dtype="bfloat16", seed=1)
-    report = validate(bundle, other, level="layers")
+    report = validate(TorchPair(bundle, other), level="layers")
     assert [level.passed for level in report.levels] == [True, False]
 
 

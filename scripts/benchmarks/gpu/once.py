@@ -51,14 +51,15 @@ def _timed_engine(job: Job) -> tuple[Bundle, DeviceEngine]:
 
 def parity(job: Job) -> dict[str, Any]:
     """Validate at all levels, with every system at the bundle's own lengths."""
-    from ....export.parity.decodes import DECODES
-    from ....export.parity.engines.validate import validate_engine
+    from ....export.parity.decodes import fitting_systems
+    from ....export.parity.engine_pair import EnginePair
+    from ....export.parity.validate import validate
 
     bundle = Bundle.open(Path(job.bundle))
-    uses = [(SYSTEMS[name], settings_of(bundle, name, {})) for name in dict.fromkeys(system for system, _ in DECODES)]
+    uses = [(system, settings_of(bundle, system.name, {})) for system in fitting_systems(bundle.config)]
     workload = with_block_steps(bundle, uses, longest_text(bundle), Workload(()))
     engine = open_engine(bundle, job.engine, job.compute, workload)
-    return validate_engine(Model(bundle, engine), samples=SAMPLES).to_json()
+    return validate(EnginePair(Model(bundle, engine)), samples=SAMPLES).to_json()
 
 
 def longest_text(bundle: Bundle) -> int:

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 def validate_against_torch(path: Path, checkpoint: Path | None, level: str | None, samples: int | None) -> Report:
     """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
     require_export()
+    from ....export.parity.torch_pair import TorchPair
     from ....export.parity.validate import validate
 
     with progress_bars() as progress:
-        return validate(path, checkpoint, level, _staged(progress), **_counts(samples))
+        return validate(TorchPair(path, checkpoint), level, _staged(progress), **_counts(samples))
 
 
 def validate_against_cpu(model: Model, level: str | None, samples: int | None) -> Report:
     """Validate an engine up to `level` against ONNX Runtime on the CPU in float32; needs no torch."""
-    from ....export.parity.engines.validate import validate_engine
+    from ....export.parity.engine_pair import EnginePair
+    from ....export.parity.validate import validate
 
     with progress_bars() as progress:
-        return validate_engine(model, level, _staged(progress), **_counts(samples))
+        return validate(EnginePair(model), level, _staged(progress), **_counts(samples))
 
 
 def _staged(progress: StageProgress) -> Callable[[str, float], None]:

@@ -196,3 +196,18 @@ def test_a_cache_operation_over_caches_of_another_type(bundle: Path) -> None:
 
     found = edited(bundle, widen, "select.onnx")
     assert any("select.onnx: input rows is FLOAT16" in line and "the contract has float32" in line for line in found), found
+
+
+GRAPHS = ("step.onnx", "step.portable.onnx", "saliency.onnx", "select.onnx")
+
+
+@pytest.mark.parametrize("file", GRAPHS)
+def test_every_graph_counts(bundle: Path, file: str) -> None:
+    assert {graph.file for graphs in manifest_of(bundle).graphs.values() for graph in graphs} == set(GRAPHS)
+    problems = edited(bundle, narrow_last_output, file)
+    assert problems
+    assert all(line.startswith(f"{file}: ") for line in problems)
+
+
+def narrow_last_output(model: onnx.ModelProto) -> None:
+    model.graph.output[-1].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16

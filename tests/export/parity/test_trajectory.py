@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dllm_edge.export.parity import trajectory
+from dllm_edge.export.parity.decodes import fitting_systems, prompts, whole_decodes
 from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.export.parity.torch_engine import TorchEngine
-from dllm_edge.export.parity.trajectory import Difference, check_trajectories, first_difference
+from dllm_edge.export.parity.torch_pair import TorchPair
+from dllm_edge.export.parity.trajectory import Difference, check_decodes, check_trajectory, first_difference
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.decoding.trace import Choice, StepTrace
+from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.scheduler.rehearsal import Use
+from dllm_edge.runtime.systems import SYSTEMS
 
 SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
 PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])
@@ -65,10 +72,11 @@ def test_the_first_difference_counts() -> None:
 def test_whole_decodes_agree(tiny_bundle: Callable[..., Path], family: str) -> None:
     bundle = Bundle.open(tiny_bundle(family))
     engines = OnnxRuntimeEngine(bundle, threads=1), TorchEngine(reference_step(bundle))
-    runs = [(system, SETTINGS) for system in ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")]
-    level = check_trajectories(*engines, PROMPTS, runs, lambda _share: None)
+    uses = [(system, SETTINGS) for system in fitting_systems(bundle.config)]
+    assert len(uses) == 4
+    level = check_decodes(*engines, PROMPTS, uses, lambda _share: None)
     assert level.passed
-    assert [run["equal"] for run in level.data["runs"]] == [len(PROMPTS)] * len(runs)
+    assert [run["equal"] for run in level.data["runs"]] == [len(PROMPTS)] * len(uses)
 
 
 def test_a_wrong_engine_fails(tiny_bundle: Callable[..., Path]) -> None:
@@ -76,8 +84,39 @@ def test_a_wrong_engine_fails(tiny_bundle: Callable[..., Path]) -> None:
     step = reference_step(bundle)
     with torch.no_grad():
         step.transformer.lm_head.weight.copy_(step.transformer.lm_head.weight.flip(0))
-    level = check_trajectories(
-        OnnxRuntimeEngine(bundle, threads=1), TorchEngine(step), PROMPTS, [("vanilla", SETTINGS)], lambda _share: None
+    level = check_decodes(
+        OnnxRuntimeEngine(bundle, threads=1), TorchEngine(step), PROMPTS, [(SYSTEMS["vanilla"], SETTINGS)], lambda _share: None
     )
     assert not level.passed
     assert "NOT rounding" in level.lines[0]
+
+
+@pytest.mark.parametrize("wrong", range(6))
+def test_every_decode_counts(tiny_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, wrong: int) -> None:
+    """Three systems after two prompts: one decode alone is wrong, the others differ by rounding."""
+    decodes, engine = count(), OnnxRuntimeEngine(Bundle.open(tiny_bundle("llada")), threads=1)
+    monkeypatch.setattr(trajectory, "decode", lambda *_: [])
+    wide, close = Difference(1, 10, 1.0, 1.0), Difference(1, 10, 0.0, 0.0)
+    monkeypatch.setattr(trajectory, "first_difference", lambda *_: wide if next(decodes) == wrong else close)
+    level = check_decodes(engine, engine, PROMPTS, [(SYSTEMS["vanilla"], SETTINGS)] * 3, lambda _share: None)
+    assert not level.passed
+    assert ["NOT rounding" in line for line in level.lines] == [use == wrong // 2 for use in range(3)]
+    rounding = [difference["rounding"] for run in level.data["runs"] for difference in run["differences"]]
+    assert rounding == [decode != wrong for decode in range(6)]
+
+
+def test_all_prompts_and_all_served_decodes_are_compared(
+    tiny_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, compared = TorchPair(tiny_bundle("llada")), list[tuple[int, str, str]]()
+
+    def decode(_engine: Engine, prompt: Sequence[int], use: Use) -> list[StepTrace]:
+        compared.append((len(prompt), use[0].name, use[1].unmask))
+        return []
+
+    monkeypatch.setattr(trajectory, "decode", decode)
+    assert check_trajectory(pair, lambda _share: None).passed
+    lengths = [len(prompt) for prompt in prompts(pair.subject)]
+    assert len(lengths) == 3
+    wanted = [(length, system.name, rule) for system, rule in whole_decodes(pair.subject) for length in lengths]
+    assert compared[::2] == compared[1::2] == wanted

@@ -9,23 +9,25 @@ from typing import Any
 
 import pytest
 
-from dllm_edge.export.parity.decodes import default_runs, short_runs
-from dllm_edge.export.parity.engines import subject
-from dllm_edge.export.parity.engines.runners import session_runner
-from dllm_edge.export.parity.engines.validate import validate_engine
+from dllm_edge.export.parity import engine_runner
+from dllm_edge.export.parity.decodes import fitting_systems, short_use
+from dllm_edge.export.parity.engine_pair import EnginePair
+from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.base import LoadedGraph
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.engines.onnxruntime.executor import Specs
 from dllm_edge.runtime.engines.tensorrt import open as tensorrt
-from dllm_edge.runtime.engines.tensorrt.library import Library, library_of
+from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.generate import Model, load
-from dllm_edge.runtime.scheduler.rehearsal import derive_workload
+from dllm_edge.runtime.scheduler.rehearsal import Use, derive_workload
 from dllm_edge.runtime.systems import SYSTEMS
 
-from ....runtime.device_engines import on_host
-from ....runtime.host_cuda import HostCuda
-from ....runtime.host_tensorrt import HostTensorRT, build_on_host
-from ....tiny import write_tiny
+from ...runtime.device_engines import on_host
+from ...runtime.host_cuda import HostCuda
+from ...runtime.host_tensorrt import HostTensorRT, build_on_host
+from ...tiny import write_tiny
 
 
 @pytest.fixture
@@ -39,14 +41,19 @@ def bundle(tmp_path: Path, tiny_bundle: Callable[..., Path]) -> Bundle:
     return export_bundle(checkpoint, tmp_path / "bundle")
 
 
+def default_uses(bundle: Bundle) -> list[Use]:
+    model = load(bundle.path)
+    return [(system, model.settings(system.name)) for system in fitting_systems(bundle.config)]
+
+
 def levels(model: Model, level: str | None = None) -> dict[str, list[str]]:
-    report = validate_engine(model, level, samples=2, threads=1)
+    report = validate(EnginePair(model, threads=1), level, samples=2)
     assert report.passed, report.levels
     return {level.name: level.lines for level in report.levels}
 
 
 def test_float16_on_the_cpu(bundle: Bundle) -> None:
-    report = validate_engine(load(bundle.path, compute="float16"), samples=2, threads=1)
+    report = validate(EnginePair(load(bundle.path, compute="float16"), threads=1), samples=2)
     assert report.passed
     assert [level.name for level in report.levels] == ["structure", "layers", "trajectory", "task"]
     assert (report.subject, report.reference) == ("onnxruntime in float16", "ONNX Runtime on a CPU in float32")
@@ -63,9 +70,7 @@ def test_a_device_of_any_size_runs_every_decode(bundle: Bundle) -> None:
 
 
 def test_an_engine_built_with_the_default_lengths_serves_all_levels(bundle: Bundle) -> None:
-    names = tuple(dict.fromkeys(system for system, _ in default_runs(load(bundle.path))))
-    uses = [(SYSTEMS[name], load(bundle.path).settings(name)) for name in names]
-    found = levels(Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [320]))))
+    found = levels(Model(bundle, on_host(bundle, derive_workload(bundle.config, default_uses(bundle), [320]))))
     assert len(found["trajectory"]) == 6
     assert not any("not applicable" in line for lines in found.values() for line in lines)
 
@@ -73,23 +78,23 @@ def test_an_engine_built_with_the_default_lengths_serves_all_levels(bundle: Bund
 def test_what_an_engine_was_not_built_for_is_not_applicable(bundle: Bundle) -> None:
     uses = [(SYSTEMS["vanilla"], load(bundle.path).settings("vanilla"))]
     found = levels(Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [320]))))
-    assert sum("3 of 3 decodes equal" in line for line in found["trajectory"]) == 2
-    assert sum("not applicable: " in line and "run 'dllm-edge build" in line for line in found["trajectory"]) == 4
+    assert sum("3 of 3 decodes equal" in line for line in found["trajectory"]) == 1
+    assert sum("not applicable: " in line and "run 'dllm-edge build" in line for line in found["trajectory"]) == 5
     assert found["task"][0].startswith("not applicable: fast-dllm-dual: ")
 
 
 def test_a_longer_prompt_than_any_profile_skips_the_level(bundle: Bundle) -> None:
     uses = [(SYSTEMS["vanilla"], load(bundle.path).settings("vanilla"))]
-    report = validate_engine(
-        Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [24]))), "trajectory", threads=1
-    )
+    model = Model(bundle, on_host(bundle, derive_workload(bundle.config, uses, [24])))
+    report = validate(EnginePair(model, threads=1), "trajectory")
     assert report.passed
     assert report.levels[-1].data == {"skipped": True}
     assert "not applicable: vanilla, quota: no profile of the engine holds a step of" in report.levels[-1].lines[0]
 
 
 def test_short_decodes_fit_the_bundles_blocks(bundle: Bundle) -> None:
-    settings = [settings for _, settings in short_runs(load(bundle.path))]
+    model = load(bundle.path)
+    settings = [short_use(model, system)[1] for system in fitting_systems(bundle.config)]
     assert {(one.gen_length, one.block_length) for one in settings} == {(32, 8)}
 
 
@@ -101,7 +106,7 @@ def test_damaged_weights_are_found_before_any_level(bundle: Bundle) -> None:
     file.unlink()
     file.write_bytes(data)
     with pytest.raises(DllmEdgeError, match="SHA-256"):
-        validate_engine(model)
+        validate(EnginePair(model))
 
 
 def test_tensorrt_over_host_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,15 +116,14 @@ def test_tensorrt_over_host_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: cuda)
     monkeypatch.setattr(tensorrt, "find_library", lambda _name: library_of("tensorrt", HostTensorRT(cuda)))
 
-    def plan_runner(library: Library, engine: Any, profile: int, specs: Any) -> Any:
+    def plan_runner(loaded: LoadedGraph, profile: int, specs: Specs) -> Any:
         asked.append(profile)
-        return session_runner(engine.session, bundle, "float32")
+        return engine_runner.session_runner(LoadedGraph("onnxruntime", loaded.handle.session), 0, specs)
 
-    monkeypatch.setattr(subject, "plan_runner", plan_runner)
-    names = dict.fromkeys(system for system, _ in default_runs(load(bundle.path)))
-    uses = [(SYSTEMS[name], load(bundle.path).settings(name)) for name in names]
-    build_on_host(bundle, derive_workload(bundle.config, uses, [320]))
-    report = validate_engine(load(bundle.path, engine="tensorrt", compute="float32"), samples=2, threads=1)
+    monkeypatch.setitem(engine_runner.RUNNERS, "tensorrt", plan_runner)
+    build_on_host(bundle, derive_workload(bundle.config, default_uses(bundle), [320]))
+    model = load(bundle.path, engine="tensorrt", compute="float32")
+    report = validate(EnginePair(model, threads=1), samples=2)
     assert report.passed
     assert asked == list(range(len(report.levels[1].data["profiles"])))
     assert report.subject == "tensorrt in float32"

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from dllm_edge.export.parity.engines.runners import ContractSession, outside, polygraphy, profile_of, raw_runner
+from dllm_edge.export.parity.engine_runner import ContractSession, outside, polygraphy, profile_of, raw_runner
 from dllm_edge.export.parity.examples import example
 from dllm_edge.graphs.contract import Profile, TensorSpec
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -34,7 +34,7 @@ SPECS = (
 )
 
 
-def given() -> dict[str, Any]:
+def step_inputs() -> dict[str, Any]:
     arrays = example(SPECS[0], PROFILE, 50, np.random.default_rng(0))
     return {
         spec.name: outside(array) if spec.dtype == "bfloat16" else array for spec, array in zip(SPECS[0], arrays, strict=True)
@@ -47,31 +47,33 @@ def doubled(past: Any) -> Any:
 
 def session() -> onnxruntime.InferenceSession:
     """`topk_ids` are the input ids, `new` is twice `past`, in bfloat16."""
-    kinds = {"int64": TensorProto.INT64, "bool": TensorProto.BOOL, "bfloat16": TensorProto.BFLOAT16}
-    taken, found = ([helper.make_tensor_value_info(one.name, kinds[one.dtype], one.axes) for one in specs] for specs in SPECS)
+    dtypes = {"int64": TensorProto.INT64, "bool": TensorProto.BOOL, "bfloat16": TensorProto.BFLOAT16}
+    inputs, outputs = (
+        [helper.make_tensor_value_info(one.name, dtypes[one.dtype], one.axes) for one in specs] for specs in SPECS
+    )
     nodes = [
         helper.make_node("Identity", ["input_ids"], ["topk_ids"]),
         helper.make_node("Cast", ["past"], ["wide"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["wide", "wide"], ["twice"]),
         helper.make_node("Cast", ["twice"], ["new"], to=TensorProto.BFLOAT16),
     ]
-    graph = helper.make_graph(nodes, "g", taken, found)
+    graph = helper.make_graph(nodes, "g", inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def test_sizes_are_read_from_the_inputs() -> None:
-    assert profile_of(given()) == PROFILE
+    assert profile_of(step_inputs()) == PROFILE
 
 
 def test_a_session_of_bfloat16() -> None:
     view = ContractSession(session(), SPECS)
     assert [(value.name, value.type) for value in view.get_inputs()][-1] == ("past", "tensor(float)")
-    ids, new = view.run(None, given())
-    assert np.array_equal(ids, given()["input_ids"])
+    ids, new = view.run(None, step_inputs())
+    assert np.array_equal(ids, step_inputs()["input_ids"])
     assert new.dtype == np.float32
-    assert np.array_equal(new, doubled(given()["past"]))
+    assert np.array_equal(new, doubled(step_inputs()["past"]))
 
 
 class Plan:
@@ -96,22 +98,22 @@ class Plan:
         ids, past = feed["input_ids"], feed["past"]
         assert past.shape == (2, 4)
         twice = (past.array.view(BFLOAT16).astype(np.float32) * 2).astype(BFLOAT16).view(np.uint8)
-        found = {"topk_ids": ids.array, "new": twice}
-        return {name: SimpleNamespace(array=np.append(value, np.uint8(9))) for name, value in found.items()}
+        outputs = {"topk_ids": ids.array, "new": twice}
+        return {name: SimpleNamespace(array=np.append(value, np.uint8(9))) for name, value in outputs.items()}
 
 
 def test_a_plan_of_bfloat16_runs_through_the_comparator() -> None:
     plan = Plan()
     with polygraphy() as comparator:
-        found = comparator.Comparator.run([raw_runner(plan, SPECS)], data_loader=[given()])
-    outputs = found[0][1][0]
-    assert np.array_equal(outputs["topk_ids"], given()["input_ids"])
-    assert np.array_equal(outputs["new"], doubled(given()["past"]))
+        results = comparator.Comparator.run([raw_runner(plan, SPECS)], data_loader=[step_inputs()])
+    outputs = results[0][1][0]
+    assert np.array_equal(outputs["topk_ids"], step_inputs()["input_ids"])
+    assert np.array_equal(outputs["new"], doubled(step_inputs()["past"]))
     assert not plan.active
 
 
 def test_failures_are_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    incomplete = {name: array for name, array in given().items() if name != "past"}
+    incomplete = {name: array for name, array in step_inputs().items() if name != "past"}
     with pytest.raises(DllmEdgeError, match=r"^Polygraphy could not run the engine: .*past"), polygraphy() as comparator:
         comparator.Comparator.run([raw_runner(Plan(), SPECS)], data_loader=[incomplete])
     assert capfd.readouterr() == ("", "")
@@ -127,10 +129,10 @@ def test_without_polygraphy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plans_of_tensorrt_rtx_open_with_its_own_module() -> None:
     """In a process of its own: Polygraphy settles on a TensorRT when it is imported. Without a GPU, it ends at CUDA."""
     code = """
-from dllm_edge.export.parity.engines.runners import plan_runner, polygraphy
-from dllm_edge.runtime.engines.tensorrt.library import find_library
+from dllm_edge.export.parity.engine_runner import plan_runner, polygraphy
+from dllm_edge.runtime.engines.base import LoadedGraph
 with polygraphy():
-    runner = plan_runner(find_library("tensorrt-rtx"), None, 3, ([], []))
+    runner = plan_runner(LoadedGraph("tensorrt-rtx", None), 3, ([], []))
     import polygraphy.backend.trt.runner as used
     print(used.trt.__name__, used.trt.ICudaEngine.__module__, runner.get_input_metadata is not None)
     runner.activate()

@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from dllm_edge.export.parity.engines.layers import check_layers, compare, feed
-from dllm_edge.export.parity.engines.runners import polygraphy, session_runner
-from dllm_edge.export.parity.engines.subject import Subject
+from dllm_edge.export.parity.differences import relative_difference
+from dllm_edge.export.parity.engine_pair import EnginePair
 from dllm_edge.export.parity.examples import PROFILES
+from dllm_edge.export.parity.layers import check_layers, random_inputs
+from dllm_edge.export.parity.report import Level
+from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
+from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from dllm_edge.runtime.engines.profiles import Workload
+from dllm_edge.runtime.generate import Model
 
-from ....runtime.device_engines import on_host
-from ....runtime.numpy_engine import ENDLESS, NumpyEngine
+from ...runtime.device_engines import on_host
+from ...runtime.numpy_engine import ENDLESS, NumpyEngine
 
 FIXED = Workload((Profile(1, 24, 1, 8), Profile(1, 8, 24, 8), Profile(2, 8, 24, 8)))
 
@@ -33,7 +37,8 @@ def bundle(tiny_bundle: Callable[..., Path]) -> Bundle:
     return Bundle.open(tiny_bundle("llada", "float16"))
 
 
-def quiet(_share: float) -> None: ...
+def layers_of(engine: Engine, bundle: Bundle) -> Level:
+    return check_layers(EnginePair(Model(bundle, engine), threads=1), lambda _share: None)
 
 
 def with_changed(bundle: Bundle, folder: Path, name: str) -> Bundle:
@@ -55,19 +60,19 @@ def with_changed(bundle: Bundle, folder: Path, name: str) -> Bundle:
 
 
 def test_float16_against_float32(bundle: Bundle) -> None:
-    subject = Subject(bundle, OnnxRuntimeEngine(bundle, threads=1, compute_dtype="float16"))
-    level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1), quiet)
+    level = layers_of(OnnxRuntimeEngine(bundle, threads=1, compute_dtype="float16"), bundle)
     assert level.passed
     assert level.data["tolerance"] == 3e-2
-    assert [found["profile"] for found in level.data["profiles"]] == [vars(profile) for profile in PROFILES]
-    assert all(0 < found["difference"] < 3e-2 for found in level.data["profiles"])
+    assert [record["profile"] for record in level.data["profiles"]] == [vars(profile) for profile in PROFILES]
+    assert all(0 < record["difference"] < 3e-2 for record in level.data["profiles"])
 
 
 def test_portable_against_fused(bundle: Bundle) -> None:
-    subject = Subject(bundle, OnnxRuntimeEngine(bundle, threads=1, flavour="portable"))
-    level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1, flavour="fused"), quiet)
+    pair = EnginePair(Model(bundle, OnnxRuntimeEngine(bundle, threads=1, flavour="portable")))
+    pair.reference = Model(bundle, OnnxRuntimeEngine(bundle, threads=1, flavour="fused"))
+    level = check_layers(pair, lambda _share: None)
     assert level.passed
-    assert all(found["difference"] < 1e-4 for found in level.data["profiles"])
+    assert all(record["difference"] < 1e-4 for record in level.data["profiles"])
 
 
 @pytest.mark.parametrize(
@@ -81,37 +86,35 @@ def test_portable_against_fused(bundle: Bundle) -> None:
 )
 def test_the_first_bad_layer_is_named(bundle: Bundle, tmp_path: Path, weight: str, first_bad: str) -> None:
     changed = with_changed(bundle, tmp_path / "changed", weight)
-    subject = Subject(changed, OnnxRuntimeEngine(changed, threads=1, compute_dtype="float16"))
-    level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1), quiet)
+    level = layers_of(OnnxRuntimeEngine(changed, threads=1, compute_dtype="float16"), bundle)
     assert not level.passed
-    assert {found["first_bad"] for found in level.data["profiles"]} == {first_bad}
+    assert {record["first_bad"] for record in level.data["profiles"]} == {first_bad}
     assert f"first bad output {first_bad}" in level.lines[0]
 
 
 def test_an_engine_of_fixed_profiles_runs_at_all_of_them(bundle: Bundle) -> None:
-    subject = Subject(bundle, on_host(bundle, FIXED))
-    level = check_layers(bundle, subject, OnnxRuntimeEngine(bundle, threads=1), quiet)
+    level = layers_of(on_host(bundle, FIXED), bundle)
     assert level.passed
-    assert [found["profile"] for found in level.data["profiles"]] == [vars(profile) for profile in FIXED.profiles]
+    assert [record["profile"] for record in level.data["profiles"]] == [vars(profile) for profile in FIXED.profiles]
 
 
 def test_an_empty_cache_is_a_few_hidden_slots_on_a_device(bundle: Bundle) -> None:
-    held = Subject(bundle, on_host(bundle, None)).profiles
+    pair = EnginePair(Model(bundle, on_host(bundle, None)))
+    held = [profile for comparison in pair.comparisons() for profile in comparison.profiles]
     assert all(one.capacity >= max(1, wanted.capacity) for one, wanted in zip(held, PROFILES, strict=True))
 
 
 def test_what_is_not_a_number_is_off(bundle: Bundle) -> None:
-    engine = OnnxRuntimeEngine(bundle, threads=1)
-    subject = Subject(bundle, engine)
-    inputs = feed(bundle, subject, subject.profiles[1])
+    pair = EnginePair(Model(bundle, OnnxRuntimeEngine(bundle, threads=1)), threads=1)
+    comparison = pair.comparisons()[1]
+    inputs = random_inputs(bundle.config, comparison.profiles[0], "float32", np.random.default_rng(0))
     inputs["past_key_values.1.value"][:] = np.inf
-    with polygraphy() as comparator:
-        runners = [session_runner(engine.session, bundle, "float32") for _ in range(2)]
-        differences = compare(comparator, runners, inputs, 1e-4)
-    assert differences["new_key_values.1.key"] == 0
-    assert differences["logsumexp"] == np.inf
+    wanted, actual = pair.run_reference(inputs), comparison.open_runner()(inputs)
+    assert relative_difference(actual["new_key_values.1.key"], wanted["new_key_values.1.key"]) == 0
+    assert relative_difference(actual["logsumexp"], wanted["logsumexp"]) == np.inf
 
 
-def test_an_engine_without_sessions_or_plans(bundle: Bundle) -> None:
+def test_an_engine_without_sessions_or_plans(tiny_bundle: Callable[..., Path]) -> None:
+    bundle = Bundle.open(tiny_bundle("llada"))
     with pytest.raises(DllmEdgeError, match="has no sessions or plans to compare"):
-        Subject(bundle, NumpyEngine(ENDLESS))
+        validate(EnginePair(Model(bundle, NumpyEngine(ENDLESS))))
