@@ -34,16 +34,16 @@ def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoin
 
     The checkpoint's weights are rounded to the types and formats that the bundle stores, as an export would.
     """
-    places = {} if checkpoint else _places(bundle)
+    tensors = {} if checkpoint else _stored_tensors(bundle)
     with torch.no_grad():
         for name, weight in transformer.named_parameters():
             weight_format = bundle.manifest.weights.of(name, tuple(weight.shape))
             if checkpoint:
-                value = _rounded(checkpoint.read(checkpoint.source(name)), weight_format, _stored_type(bundle))
+                value = _rounded(checkpoint.read(checkpoint.source(name)), weight_format, _stored_dtype(bundle))
             elif weight_format.quantised:
-                value = dequantise(_quantised(bundle.path, places[name + INTEGERS], places[name + SCALES]))
+                value = dequantise(_quantised(bundle.path, tensors[name + INTEGERS], tensors[name + SCALES]))
             else:
-                value = _read(bundle.path, places[name])
+                value = _read(bundle.path, tensors[name])
             weight.copy_(value.reshape(weight.shape))
 
 
@@ -51,13 +51,12 @@ def _rounded(weight: torch.Tensor, weight_format: WeightFormat, stored: torch.dt
     return dequantise(round_to_nearest(weight, weight_format, stored)) if weight_format.quantised else weight.to(stored)
 
 
-def _stored_type(bundle: Bundle) -> torch.dtype:
-    kind = getattr(torch, bundle.manifest.stored)
-    assert isinstance(kind, torch.dtype)
-    return kind
+def _stored_dtype(bundle: Bundle) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, bundle.manifest.stored)
+    return dtype
 
 
-def _places(bundle: Bundle) -> dict[str, onnx.TensorProto]:
+def _stored_tensors(bundle: Bundle) -> dict[str, onnx.TensorProto]:
     """The initializers of the bundle's first step graph that lie in its weight files, by name."""
     model = onnx.load(bundle.path / bundle.manifest.graphs["step"][0].file, load_external_data=False)
     return {tensor.name: tensor for tensor in model.graph.initializer if tensor.external_data}
@@ -65,20 +64,20 @@ def _places(bundle: Bundle) -> dict[str, onnx.TensorProto]:
 
 def _quantised(folder: Path, integers: onnx.TensorProto, scales: onnx.TensorProto) -> Quantised:
     """Integers and scales of a weight `[outputs, inputs]`: of an embedding, and of others, that are stored transposed."""
-    place, shape = ExternalDataInfo(integers), tuple(integers.dims)
+    file, shape = ExternalDataInfo(integers), tuple(integers.dims)
     if integers.data_type == onnx.TensorProto.INT32:
-        words = np.fromfile(folder / place.location, np.int32, int(np.prod(shape)), offset=place.offset or 0)
+        words = np.fromfile(folder / file.location, np.int32, int(np.prod(shape)), offset=file.offset or 0)
         return Quantised(from_words(torch.from_numpy(words).reshape(shape)), _read(folder, scales))
     packed = integers.data_type == onnx.TensorProto.INT4
     count = int(np.prod(shape)) // (2 if packed else 1)
-    found = np.fromfile(folder / place.location, np.uint8 if packed else np.int8, count, offset=place.offset or 0)
+    found = np.fromfile(folder / file.location, np.uint8 if packed else np.int8, count, offset=file.offset or 0)
     values = unpack(torch.from_numpy(found)) if packed else torch.from_numpy(found)
     return Quantised(values.reshape(shape).T, _read(folder, scales).T)
 
 
 def _read(folder: Path, tensor: onnx.TensorProto) -> torch.Tensor:
     """A plain tensor in float32."""
-    place = ExternalDataInfo(tensor)
+    file = ExternalDataInfo(tensor)
     count = int(np.prod(tuple(tensor.dims)))
-    values = np.fromfile(folder / place.location, dtype_of_onnx(tensor.data_type).numpy, count, offset=place.offset or 0)
+    values = np.fromfile(folder / file.location, dtype_of_onnx(tensor.data_type).numpy, count, offset=file.offset or 0)
     return torch.from_numpy(values.astype(np.float32)).reshape(tuple(tensor.dims))

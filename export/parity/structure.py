@@ -16,7 +16,7 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
 from ..onnx.operators import operator_problems
 from ..onnx.step_graph import ir_version_of, opset_of
-from .weight_places import check_weights
+from .weight_locations import check_weights
 
 
 def check_structure(bundle: Bundle) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether a graph's weights lie where it says: names, types, shapes and places against the headers of the weight files."""
+"""Whether a graph's weights lie where it says: names, dtypes, shapes and locations against the headers of the weight files."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from ..checkpoint.safetensors import BUNDLE_DTYPES, read_header
 
 INSIDE = {"head.forbidden", "frequencies"}
 # File, offset, length.
-Place = tuple[str, int, int]
+Location = tuple[str, int, int]
 
 
 def check_weights(bundle: Bundle, model: onnx.ModelProto) -> Iterator[str]:
-    """What is wrong with the external weights of a step graph, one line each."""
+    """Yield what is wrong with the external weights of a step graph, one line each."""
     external = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
     parts = expected_parts(bundle)
     if set(external) != set(parts):
         yield f"its weights are not the model's: {', '.join(sorted(set(external) ^ set(parts)))}"
     if missing := sorted(INSIDE - {tensor.name for tensor in model.graph.initializer}):
         yield f"it lacks {', '.join(missing)}"
-    places = _stored_places(bundle)
+    locations = _stored_locations(bundle)
     for name in external.keys() & parts.keys():
-        yield from _weight(parts[name], external[name], places)
+        yield from _weight(parts[name], external[name], locations)
 
 
 def expected_parts(bundle: Bundle) -> dict[str, StoredPart]:
-    """The tensors that a bundle of this model and these formats stores, by name."""
+    """Return the tensors that a bundle of this model and these formats stores, by name."""
     manifest = bundle.manifest
     shapes = manifest.weights.shapes(manifest.config)
     parts = (part for name, shape in shapes.items() for part in manifest.weights.parts(name, shape, manifest.stored))
     return {part.name: part for part in parts}
 
 
-def _stored_places(bundle: Bundle) -> dict[Place, tuple[DType, tuple[int, ...]]]:
-    """Dtype and shape of every tensor in the bundle's weight files by its place, from their own headers."""
-    places = {}
+def _stored_locations(bundle: Bundle) -> dict[Location, tuple[DType, tuple[int, ...]]]:
+    """Return dtype and shape of every tensor in the bundle's weight files by its location, from their own headers."""
+    locations = {}
     for file in bundle.manifest.files:
         if file.endswith(".safetensors") and (bundle.path / file).is_file():
             for tensor in read_header(bundle.path / file, BUNDLE_DTYPES).values():
-                places[file, tensor.offset, tensor.length] = (tensor.dtype, tensor.shape)
-    return places
+                locations[file, tensor.offset, tensor.length] = (tensor.dtype, tensor.shape)
+    return locations
 
 
-def _weight(part: StoredPart, tensor: TensorProto, places: dict[Place, tuple[DType, tuple[int, ...]]]) -> Iterator[str]:
+def _weight(part: StoredPart, tensor: TensorProto, locations: dict[Location, tuple[DType, tuple[int, ...]]]) -> Iterator[str]:
     data = {entry.key: entry.value for entry in tensor.external_data}
     if tensor.data_type != DTYPES[part.dtype].onnx or tuple(tensor.dims) != part.shape:
         held = TensorProto.DataType.Name(tensor.data_type)
         yield f"{tensor.name} is {held} {list(tensor.dims)}, the model has {part.dtype} {list(part.shape)}"
         return
-    place = (data.get("location", ""), int(data.get("offset", 0)), int(data.get("length", part.length)))
+    location = (data.get("location", ""), int(data.get("offset", 0)), int(data.get("length", part.length)))
     packed = ("uint8", (part.length,)) if part.dtype == "int4" else (part.dtype, part.shape)
-    if places.get(place) != packed:
-        yield f"{tensor.name} points to {place[0]} at byte {place[1]}, {place[2]} bytes, where there is no such tensor"
+    if locations.get(location) != packed:
+        yield f"{tensor.name} points to {location[0]} at byte {location[1]}, {location[2]} bytes, where there is no such tensor"
