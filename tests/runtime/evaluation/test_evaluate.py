@@ -22,6 +22,7 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def model(tiny_bundle: Callable[..., Path]) -> Model:
+    pytest.importorskip("torch", reason="a bundle is exported for this")
     return load(tiny_bundle("llada"), threads=1)
 
 
