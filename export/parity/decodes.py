@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
 from ...runtime.decoding.canvas import Canvas
 from ...runtime.evaluation.task import find_task
 from ...runtime.generate import Model
 from ...runtime.scheduler.rehearsal import Use, check_served, rehearse
 from ...runtime.scheduler.request import Request
-from ...runtime.systems import SYSTEMS
+from ...runtime.systems import fitting_systems
 from ...runtime.systems.base import System
 from ...runtime.unmasking.rule import RULES
 
@@ -27,11 +26,6 @@ CONFIDENCE = "maskgit_plus"
 
 Decode = tuple[System, str]
 """A system, and the name of the rule that it unmasks by."""
-
-
-def fitting_systems(config: ModelConfig) -> list[System]:
-    """Return the systems that are for a model's attention."""
-    return [system for system in SYSTEMS.values() if config.attention in system.attention]
 
 
 def whole_decodes(model: Model) -> list[Decode]:

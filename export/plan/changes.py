@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ...runtime.systems import SYSTEMS
+from ...runtime.systems import fitting_systems
 from .scenario import Scenario
 
 CONTEXT_STEP = 64
@@ -46,11 +46,8 @@ def smaller_batch(scenario: Scenario) -> Iterator[Variant]:
 
 def lower_retention(scenario: Scenario) -> Iterator[Variant]:
     """Yield caches of which a smaller share is kept."""
-    decode = scenario.decode
-    attention = scenario.model.config.attention
-    evicting = [
-        name for name, system in SYSTEMS.items() if "retention" in system.setting_names and attention in system.attention
-    ]
+    decode, fitting = scenario.decode, fitting_systems(scenario.model.config)
+    evicting = [system.name for system in fitting if "retention" in system.setting_names]
     if not evicting:
         return
     system = decode.system if decode.system in evicting else evicting[0]

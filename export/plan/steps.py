@@ -9,7 +9,7 @@ from statistics import fmean
 from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.errors import DllmEdgeError
-from ...runtime.scheduler.groups import LARGEST_REFRESH
+from ...runtime.scheduler.groups import shared_refreshes
 from ...runtime.scheduler.rehearsal import rehearse
 from ...runtime.systems import find_system
 from .decode import Decode
@@ -79,7 +79,7 @@ def steps_of(config: ModelConfig, decode: Decode) -> Steps:
     if not blocks:
         return Steps(replace(full, batch=decode.batch), None, None, full.queries, 0, 0)
     staged = rehearsal.peak_slots - rehearsal.steady_slots
-    together = 1 if staged else min(decode.batch, max(1, LARGEST_REFRESH // full.queries))
+    together = 1 if staged else min(decode.batch, shared_refreshes(full.queries))
     return Steps(
         full=replace(full, batch=together),
         full_steps=(len(profiles) - len(blocks)) // settings.block_count,

@@ -8,8 +8,15 @@ from typing import Any
 from ..arrays import FloatArray, IntArray
 
 
+class ArrayChange:
+    """A change whose fields are arrays of one length."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: array.tolist() for name, array in vars(self).items()}
+
+
 @dataclass(frozen=True, eq=False)
-class Commit:
+class Commit(ArrayChange):
     """Tokens written over masks: positions in ascending order, their ids, and the confidences they were chosen with, `[n]`."""
 
     positions: IntArray
@@ -20,16 +27,9 @@ class Commit:
         tokens[self.positions] = self.ids
         return tokens
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "positions": self.positions.tolist(),
-            "ids": self.ids.tolist(),
-            "confidences": self.confidences.tolist(),
-        }
-
 
 @dataclass(frozen=True, eq=False)
-class Remask:
+class Remask(ArrayChange):
     """Committed tokens that return to the mask: positions in ascending order, and the ids that stood there, `[n]`."""
 
     positions: IntArray
@@ -39,12 +39,9 @@ class Remask:
         tokens[self.positions] = mask_token_id
         return tokens
 
-    def to_json(self) -> dict[str, Any]:
-        return {"positions": self.positions.tolist(), "previous_ids": self.previous_ids.tolist()}
-
 
 @dataclass(frozen=True, eq=False)
-class Edit:
+class Edit(ArrayChange):
     """Committed tokens that become others: positions in ascending order, new ids, their confidences, the old ids, `[n]`."""
 
     positions: IntArray
@@ -55,14 +52,6 @@ class Edit:
     def applied_to(self, tokens: IntArray, mask_token_id: int) -> IntArray:
         tokens[self.positions] = self.ids
         return tokens
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "positions": self.positions.tolist(),
-            "ids": self.ids.tolist(),
-            "confidences": self.confidences.tolist(),
-            "previous_ids": self.previous_ids.tolist(),
-        }
 
 
 @dataclass(frozen=True)

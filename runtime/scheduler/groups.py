@@ -43,6 +43,11 @@ class Group:
     evicts: bool = False
 
 
+def shared_refreshes(queries: int) -> int:
+    """Return how many refreshes of so many rows each run together at most."""
+    return max(1, LARGEST_REFRESH // queries)
+
+
 def engine_of(engines: Engines, model: str) -> Engine:
     """Return the engine of a model; raises `DllmEdgeError` where there is none."""
     if model not in engines:
@@ -94,7 +99,7 @@ def _joined(engines: Engines, wanting: list[tuple[Sequence, Refresh]]) -> list[G
     runs: list[list[tuple[Sequence, Refresh]]] = []
     for sequence, refresh in sorted(wanting, key=lambda pair: pair[0].lanes[model].index):
         lane = sequence.lanes[model]
-        widest = max(1, LARGEST_REFRESH // lane.cache.capacity)
+        widest = shared_refreshes(lane.cache.capacity)
         if runs and len(runs[-1]) < widest and runs[-1][-1][0].lanes[model].index == lane.index - 1:
             runs[-1].append((sequence, refresh))
         else:

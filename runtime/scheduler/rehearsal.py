@@ -22,7 +22,7 @@ from ..engines.host import HostCaches
 from ..engines.profiles import Workload
 from ..engines.sizes import AnySizes, RoundedSizes, Sizes, slot_multiple
 from ..systems.base import System
-from .groups import LARGEST_REFRESH
+from .groups import shared_refreshes
 from .request import Request
 from .scheduler import Scheduler
 
@@ -113,7 +113,7 @@ def derive_workload(config: ModelConfig, uses: Iterable[Use], contexts: Iterable
 
 def _batches(forward: RehearsedForward, batch: int) -> set[int]:
     """Return the batches in which a forward runs: refreshes share one only while they are small."""
-    together = not forward.fills or batch * forward.profile.queries <= LARGEST_REFRESH
+    together = not forward.fills or batch <= shared_refreshes(forward.profile.queries)
     return {1, batch} if together else {1}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...graphs.config import AttentionPattern
+from ...graphs.config import AttentionPattern, ModelConfig
 from ...graphs.errors import DllmEdgeError
 from ..decoding.canvas import Canvas
 from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
@@ -59,6 +59,11 @@ def register(*systems: System) -> None:
     known = {system.name: system for system in (*SYSTEMS.values(), *systems)}
     SYSTEMS.clear()
     SYSTEMS.update(sorted(known.items(), key=lambda item: item[1].since))
+
+
+def fitting_systems(config: ModelConfig) -> list[System]:
+    """Return the systems that are for a model's attention."""
+    return [system for system in SYSTEMS.values() if config.attention in system.attention]
 
 
 def find_system(name: str) -> System:

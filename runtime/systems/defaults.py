@@ -8,14 +8,14 @@ from typing import Any
 from ...graphs.errors import DllmEdgeError
 from ..bundle.bundle import Bundle
 from ..decoding.settings import Settings, with_settings
-from . import SYSTEMS, find_system
+from . import find_system, fitting_systems
 
 
 def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Settings:
     """Return the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
     chosen, attention = find_system(system), bundle.config.attention
     if bundle.config.diffusion and attention not in chosen.attention:
-        fitting = ", ".join(name for name, other in SYSTEMS.items() if attention in other.attention)
+        fitting = ", ".join(other.name for other in fitting_systems(bundle.config))
         raise DllmEdgeError(f"{system} is not for models with {attention} attention: use {fitting}")
     tuned, known = bundle.decoding, chosen.setting_names
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}

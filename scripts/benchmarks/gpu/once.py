@@ -18,7 +18,7 @@ from ....runtime.engines.device.engine import DeviceEngine
 from ....runtime.engines.profiles import Workload
 from ....runtime.evaluation.task import find_task
 from ....runtime.generate import Model
-from ....runtime.systems import SYSTEMS
+from ....runtime.systems import SYSTEMS, fitting_systems
 from ....runtime.systems.defaults import settings_of
 from .bandwidth import measure_bandwidth
 from .eager import check_torch, time_torch
@@ -51,7 +51,6 @@ def _timed_engine(job: Job) -> tuple[Bundle, DeviceEngine]:
 
 def parity(job: Job) -> dict[str, Any]:
     """Validate at all levels, with every system at the bundle's own lengths."""
-    from ....export.parity.decodes import fitting_systems
     from ....export.parity.engine_pair import EnginePair
     from ....export.parity.validate import validate
 

@@ -14,7 +14,7 @@ from ....export.plan.target import Target, target_of
 from ....graphs.config import ModelConfig
 from ....graphs.weight_formats import WeightFormat, WeightFormats
 from ....runtime.decoding.settings import BLOCK_LENGTH, DECLARED, GEN_LENGTH
-from ....runtime.systems import SYSTEMS
+from ....runtime.systems import fitting_systems
 from ..terminal.options import parse_contexts, parse_systems
 
 DEFAULT_GROUP = 32
@@ -66,8 +66,7 @@ class DecodeOptions:
 
     def decodes(self, config: ModelConfig) -> list[Decode]:
         """Return a decode for each system at each context."""
-        fitting = [name for name, system in SYSTEMS.items() if config.attention in system.attention]
-        systems = fitting if self.systems is None else parse_systems(self.systems)
+        systems = [system.name for system in fitting_systems(config)] if self.systems is None else parse_systems(self.systems)
         like = Decode("", 0, self.gen_length, self.block_length, self.retention, self.batch)
         return decodes_of(systems, parse_contexts(self.context, config.max_positions), like)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dllm_edge.export.parity.decodes import cheapest_system, fitting_systems, served_uses, whole_decodes
+from dllm_edge.export.parity.decodes import cheapest_system, served_uses, whole_decodes
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.generate import Model
 from dllm_edge.runtime.scheduler.rehearsal import derive_workload
-from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.systems import SYSTEMS, fitting_systems
 from dllm_edge.runtime.unmasking.rule import RULES
 
 from ...runtime.device_engines import on_host

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dllm_edge.export.parity import engine_runner
-from dllm_edge.export.parity.decodes import fitting_systems, short_use
+from dllm_edge.export.parity.decodes import short_use
 from dllm_edge.export.parity.engine_pair import EnginePair
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -22,7 +22,7 @@ from dllm_edge.runtime.engines.tensorrt import open as tensorrt
 from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.generate import Model, load
 from dllm_edge.runtime.scheduler.rehearsal import Use, derive_workload
-from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.systems import SYSTEMS, fitting_systems
 
 from ...runtime.device_engines import on_host
 from ...runtime.host_cuda import HostCuda

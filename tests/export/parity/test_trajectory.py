@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dllm_edge.export.parity import trajectory
-from dllm_edge.export.parity.decodes import fitting_systems, prompts, whole_decodes
+from dllm_edge.export.parity.decodes import prompts, whole_decodes
 from dllm_edge.export.parity.reference import reference_step
 from dllm_edge.export.parity.torch_engine import TorchEngine
 from dllm_edge.export.parity.torch_pair import TorchPair
@@ -23,7 +23,7 @@ from dllm_edge.runtime.decoding.trace import Choice, StepTrace
 from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from dllm_edge.runtime.scheduler.rehearsal import Use
-from dllm_edge.runtime.systems import SYSTEMS
+from dllm_edge.runtime.systems import SYSTEMS, fitting_systems
 
 SETTINGS = Settings(gen_length=16, block_length=8, unmask="threshold", threshold=0.02, early_stop=False)
 PROMPTS = ([7, 8, 9], [20, 21, 22, 23, 24])
