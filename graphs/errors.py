@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 # Three letters of four: int3 is not taken for a misspelt int8.
 ALIKE = 0.76
 
