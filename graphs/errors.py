@@ -10,7 +10,13 @@ ALIKE = 0.76
 
 
 class DllmEdgeError(Exception):
-    """A one-line statement of what is wrong, where, and what to do about it. The command line prints it and exits with 2."""
+    """A one-line statement of what is wrong, where, and what to do about it. The command line prints it and exits with 2.
+
+    Line ends that come with what users wrote become spaces.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def unknown(noun: str, name: object, choices: Iterable[object], advice: str = "") -> DllmEdgeError:
