@@ -1,8 +1,8 @@
 """Python buffers for TensorRT to read.
 
 The bindings of 10.3 take hold of a buffer, and let go of it, without the interpreter's lock (later ones with it). So it has to
-be an object that no other thread knows, of a kind that neither allocates nor raises then: a memory map or a bytearray of our own.
-`b""` is one object for all threads, and arrays allocate.
+be an object that no other thread knows, of a kind that neither allocates nor raises then: a memory map or a bytearray of our
+own. `b""` is one object for all threads, and arrays allocate.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ....export.tensorrt.targets import choose_targets
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.device.base import Device, Launch, Memory
 from ....runtime.engines.device.cuda import CudaDevice
-from ....runtime.engines.onnxruntime.cuda import INSTALL, PROVIDER
+from ....runtime.engines.onnxruntime.cuda import INSTALL, PROVIDER, cuda_provider
 from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
 from ....runtime.engines.profiles import Shapes
 from ....runtime.engines.tensorrt.library import Library, find_library
@@ -72,8 +72,7 @@ def on_onnxruntime(providers: list[Any], device: str) -> Prepare:
 def on_cuda_provider(device: CudaDevice) -> Prepare:
     if PROVIDER not in onnxruntime.get_available_providers():
         raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
-    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
-    return on_onnxruntime([provider, "CPUExecutionProvider"], "cuda")
+    return on_onnxruntime([cuda_provider(device), "CPUExecutionProvider"], "cuda")
 
 
 def on_tensorrt(device: CudaDevice, library: Library) -> Prepare:

@@ -65,6 +65,20 @@ def test_every_system_decodes_as_on_the_cpu(bundle: Bundle, library: HostTensorR
     assert (cuda.launched > 0) == (system != "vanilla")
 
 
+def test_where_memory_is_shared_nothing_is_copied(
+    bundle: Bundle, library: HostTensorRT, cuda: HostCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(bundle, ("sparse-dllm",))
+    cuda.integrated, cuda.patience = True, 1
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("copied between host and device")
+
+    monkeypatch.setattr(cuda, "cudaMemcpyAsync", refuse)
+    found = alone(open_tensorrt(bundle), "sparse-dllm", "threshold")
+    assert same(found, alone(OnnxRuntimeEngine(bundle, threads=1), "sparse-dllm", "threshold"))
+
+
 def test_plans_are_loaded_when_a_step_is_wanted_and_once(bundle: Bundle, library: HostTensorRT) -> None:
     build(bundle, ("fast-dllm-dual",))
     engine = open_tensorrt(bundle)

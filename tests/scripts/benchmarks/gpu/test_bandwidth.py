@@ -23,9 +23,10 @@ def config(tie: bool) -> ModelConfig:
 
 @pytest.mark.parametrize("tie", [False, True])
 @pytest.mark.parametrize(("compute", "item"), [("float16", 2), ("float32", 4)])
-def test_what_a_step_must_read(tie: bool, compute: str, item: int) -> None:
-    """Every weight and the cache; of the embedding, unless it is the LM head as well, the rows of the 32 tokens."""
-    cache = 2 * LAYERS * HEADS * HEAD_DIM * 512
+def test_what_a_step_reads_and_writes(tie: bool, compute: str, item: int) -> None:
+    """Every weight; of the embedding, unless it is the LM head as well, the rows of the 32 tokens; keys and values of cache and
+    step are read and written where they are put together, and read by attention."""
+    cache = 3 * 2 * LAYERS * HEADS * HEAD_DIM * (512 + 32)
     rows = 0 if tie else 32 * HIDDEN
     expected = item * (LAYERS * LAYER + HEAD + rows + cache)
     assert step_bytes(config(tie), compute, Profile(1, 32, 512, 32)) == expected  # type: ignore[arg-type]
