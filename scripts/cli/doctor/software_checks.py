@@ -12,6 +12,7 @@ from ..terminal.output import size
 from .checks import Check, installed
 
 RUNTIME_LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja2", "ml_dtypes", "rich", "typer")
+ONNXRUNTIME = "pip install 'dllm-edge[cpu]', or 'dllm-edge[gpu]' for an NVIDIA GPU"
 
 
 def software_checks() -> list[Check]:
@@ -42,6 +43,8 @@ def _python() -> Check:
 
 def _package(name: str, required: bool) -> Check:
     advice = "pip install dllm-edge" if required else "pip install 'dllm-edge[export]' to export and validate"
+    if name == "onnxruntime":
+        advice = ONNXRUNTIME
     version = installed(name)
     if name == "onnxruntime" and version is None:
         version = installed("onnxruntime-gpu")
@@ -56,7 +59,7 @@ def _engine() -> Check:
 
         from ....runtime.engines.onnxruntime.cpu import FUSED_FROM
     except ImportError as error:
-        return Check(name, False, True, f"cannot be imported ({error})", "pip install --force-reinstall onnxruntime")
+        return Check(name, False, True, f"cannot be imported ({error})", ONNXRUNTIME)
     release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     flavours = "fused and portable graphs" if release >= FUSED_FROM else "portable graphs"
     available = "CPUExecutionProvider" in onnxruntime.get_available_providers()
