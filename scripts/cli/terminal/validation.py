@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -44,7 +44,7 @@ def _staged(progress: StageProgress) -> Callable[[str, float], None]:
     return lambda stage, share: progress(f"validate: {stage}", share)
 
 
-def _counts(samples: int | None) -> dict[str, int]:
+def _counts(samples: int | None) -> dict[str, Any]:
     return {} if samples is None else {"samples": samples}
 
 
