@@ -13,12 +13,15 @@ from .checks import Check, installed
 
 RUNTIME_LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja2", "ml_dtypes", "rich", "typer")
 ONNXRUNTIME = "pip install 'dllm-edge[cpu]', or 'dllm-edge[gpu]' for an NVIDIA GPU"
+ADVICE = {"onnxruntime": ONNXRUNTIME}
 
 
 def software_checks() -> list[Check]:
     """Return the checks of what every machine needs to decode, and to export."""
-    required = [_package(name, True) for name in RUNTIME_LIBRARIES]
-    return [_python(), *required, *(_package(name, False) for name in EXPORT_LIBRARIES), _engine()]
+    required = [_package(name, ADVICE.get(name, "pip install dllm-edge"), required=True) for name in RUNTIME_LIBRARIES]
+    optional = [_package(name, "pip install 'dllm-edge[export]' to export and validate") for name in EXPORT_LIBRARIES]
+    parity = _package("polygraphy", "pip install 'dllm-edge[parity]' to validate engines layer by layer")
+    return [_python(), *required, *optional, parity, _engine()]
 
 
 def file_checks() -> list[Check]:
@@ -41,10 +44,7 @@ def _python() -> Check:
     return Check("Python", supported, True, platform.python_version(), "use Python 3.10 to 3.13")
 
 
-def _package(name: str, required: bool) -> Check:
-    advice = "pip install dllm-edge" if required else "pip install 'dllm-edge[export]' to export and validate"
-    if name == "onnxruntime":
-        advice = ONNXRUNTIME
+def _package(name: str, advice: str, required: bool = False) -> Check:
     version = installed(name)
     if name == "onnxruntime" and version is None:
         version = installed("onnxruntime-gpu")
