@@ -86,7 +86,7 @@ def _check_free(path: Path, overwrite: bool, content: Content) -> None:
     if not content.holds(path):
         raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away or choose another path")
     if not overwrite:
-        raise DllmEdgeError(f"{path}: already holds a {content.name}: remove it or choose another path")
+        raise DllmEdgeError(f"{path}: already holds a {content.name}: give --overwrite to replace it, or choose another path")
 
 
 @contextmanager

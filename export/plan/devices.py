@@ -85,8 +85,8 @@ def find_device(name: str) -> Device:
     """Return the device of this name; raises `DllmEdgeError` that lists the names where there is none."""
     if name not in DEVICES:
         raise DllmEdgeError(
-            f"unknown device '{name}': choose one of {', '.join(DEVICES)}, {CPU} for this machine, or describe it with --memory "
-            "and --bandwidth"
+            f"unknown device '{name}': choose one of {', '.join(DEVICES)}, {CPU} for this machine, or describe it with "
+            "--memory and --bandwidth"
         )
     return DEVICES[name]
 

@@ -38,11 +38,9 @@ class Finding:
     known: Known
 
     def __str__(self) -> str:
-        instead = (
-            f": {'use' if self.known.level == 'refused' else 'sooner use'} {self.known.instead}" if self.known.instead else ""
-        )
-        verb = "is not taken by" if self.known.level == "refused" else "is not known to work with"
-        return f"{self.what} {verb} {self.title} ({self.known.why}){instead}"
+        verb = "not taken by" if self.known.level == "refused" else "not known to work with"
+        instead = f": use {self.known.instead}" if self.known.instead else ""
+        return f"{self.what}: {verb} {self.title} ({self.known.why}){instead}"
 
 
 def version_of(text: str) -> Version:
@@ -102,8 +100,5 @@ def _of_capability(use: Use, capability: Version, row: EngineRow) -> Iterator[tu
     yield f"compute capability {name}", Known(row.level) if row.runs_on(capability) else row.others
     if use.compute == "bfloat16" and capability < row.bfloat16_from:
         first = ".".join(map(str, row.bfloat16_from))
-        why = f"it has bfloat16 from {first} on"
-        yield (
-            f"bfloat16 on compute capability {name}",
-            Known("refused", why, "--dtype float16, or float32 for what leaves its range"),
-        )
+        known = Known("refused", f"it has bfloat16 from {first} on", "--dtype float16, or float32 where that overflows")
+        yield f"bfloat16 on compute capability {name}", known

@@ -62,9 +62,7 @@ def _tensorrt(
     title: str, first: Version, before: Version | None, flavours: tuple[Flavour, ...], integers: Mapping[tuple[str, int], Known]
 ) -> EngineRow:
     """Return the row of some releases of TensorRT, which all take the same GPUs."""
-    others = Known(
-        "refused", "TensorRT takes these graphs from compute capability 7.5 on", "--engine onnxruntime --device cuda"
-    )
+    others = Known("refused", "it is for compute capability 7.5 and later", "--engine onnxruntime --device cuda")
     return EngineRow("tensorrt", title, first, before, "expected", flavours, integers, ((7, 5),), True, others, (8, 0))
 
 

@@ -27,8 +27,7 @@ class TargetOptions:
     """A device, by its name or its figures, and what runs there."""
 
     device: Annotated[
-        str | None,
-        typer.Option(help="A device by name, or cpu for this machine; --list-devices shows them.", show_default=False),
+        str | None, typer.Option(help="A device by name, --list-devices shows them; cpu: this machine.", show_default=False)
     ] = None
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the known devices and their figures.")] = False
     memory: Annotated[float | None, typer.Option(help="Memory in GB, of another device.", show_default=False)] = None
