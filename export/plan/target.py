@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -50,9 +51,15 @@ class Target:
     @property
     def row(self) -> EngineRow:
         """Of the table of engines: TensorRT's oldest for an Orin's portable flavour, for JetPack 6.2; else the newest."""
-        name = "tensorrt" if self.engine == "tensorrt" else f"onnxruntime-{'cpu' if self.cpu else 'cuda'}"
+        name = "tensorrt" if self.engine == "tensorrt" else f"onnxruntime-{self._processor if self.cpu else 'cuda'}"
         oldest = self.engine == "tensorrt" and self.flavour == "portable" and self.device.orin
         return rows_of(name)[-1 if oldest else 0]
+
+    @property
+    def _processor(self) -> str:
+        """What kind the CPU is; of a computer that figures alone describe, the more common."""
+        arm = platform.machine() == "aarch64" if self.device.name == CPU else self.device.kind == "jetson"
+        return "aarch64" if arm else "x86_64"
 
     def use(self, stored_dtype: DType, formats: WeightFormats) -> Use:
         """Return what running weights of this dtype and these formats asks of the engine."""

@@ -77,11 +77,13 @@ RTX: tuple[Version, ...] = ((8, 6), (8, 9), (12, 0), (12, 1))
 NOT_RTX = Known("refused", "TensorRT-RTX is not made for it", "--runtime tensorrt, or --engine onnxruntime --device cuda")
 BOTH: tuple[Flavour, ...] = ("fused", "portable")
 PORTABLE: tuple[Flavour, ...] = ("portable",)
-ON_A_CPU = _integers(RUN, RUN)
+ON_ARM = _integers(EXPECTED, EXPECTED)
 
 TABLE: tuple[EngineRow, ...] = (
-    EngineRow("onnxruntime-cpu", "ONNX Runtime on a CPU", (1, 24), None, "run", BOTH, ON_A_CPU),
-    EngineRow("onnxruntime-cpu", "ONNX Runtime 1.23 on a CPU", (1, 23), (1, 24), "run", PORTABLE, ON_A_CPU),
+    EngineRow("onnxruntime-x86_64", "ONNX Runtime on x86-64", (1, 24), None, "run", BOTH, _integers(RUN, RUN)),
+    EngineRow("onnxruntime-x86_64", "ONNX Runtime 1.23 on x86-64", (1, 23), (1, 24), "run", PORTABLE, _integers(RUN, RUN)),
+    EngineRow("onnxruntime-aarch64", "ONNX Runtime on aarch64", (1, 24), None, "expected", BOTH, ON_ARM),
+    EngineRow("onnxruntime-aarch64", "ONNX Runtime 1.23 on aarch64", (1, 23), (1, 24), "expected", PORTABLE, ON_ARM),
     EngineRow("onnxruntime-cuda", "ONNX Runtime's CUDA provider", (1, 24), None, "expected", BOTH, _integers(UNTRIED, UNTRIED)),
     EngineRow("tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, _integers(BUILT, BUILT), RTX, others=NOT_RTX),
     _tensorrt("TensorRT 10.15 and later", (10, 15), None, BOTH, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
