@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -77,6 +77,12 @@ def level_of(use: Use) -> Level:
     return max((known.level for _, known in _questions(use, row)), key=LEVELS.index)
 
 
+def levels_by_engine(flavours: Iterable[str], compute: DType, formats: WeightFormats) -> dict[str, Level]:
+    """Return by the title of each row how far it is known to take a bundle, by the flavour that it takes best."""
+    uses = {row.title: [Use(row.engine, row.first, None, flavour, compute, formats) for flavour in flavours] for row in TABLE}
+    return {title: min(map(level_of, each), key=LEVELS.index) for title, each in uses.items()}
+
+
 def check_taken(use: Use) -> None:
     """Raise `DllmEdgeError` with the first part of the use that is refused."""
     for finding in findings(use):
@@ -97,7 +103,7 @@ def _questions(use: Use, row: EngineRow) -> Iterator[tuple[str, Known]]:
 
 def _of_capability(use: Use, capability: Version, row: EngineRow) -> Iterator[tuple[str, Known]]:
     name = ".".join(map(str, capability))
-    yield f"compute capability {name}", Known(row.level) if row.runs_on(capability) else row.others
+    yield f"compute capability {name}", Known(row.level_on(capability)) if row.runs_on(capability) else row.others
     if use.compute == "bfloat16" and capability < row.bfloat16_from:
         first = ".".join(map(str, row.bfloat16_from))
         known = Known("refused", f"it has bfloat16 from {first} on", "--dtype float16, or float32 where that overflows")

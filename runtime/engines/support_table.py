@@ -31,7 +31,7 @@ class EngineRow:
     `level` is that of plain weights in each of `flavours`, with every dtype; bfloat16 has it `bfloat16_from` that compute
     capability on. `integers` are weight formats of linear layers and LM head, by name and group; an int8 embedding is read
     by operators that every flavour has. `capabilities` are the compute capabilities that it runs on (None: no matter of
-    the engine's), with `later` those after them, too; `others` says why no more.
+    the engine's), with `later` those after them, too; `others` says why no more. For those that are `unbuilt` it is expected, at most.
     """
 
     engine: str
@@ -42,9 +42,14 @@ class EngineRow:
     flavours: tuple[Flavour, ...]
     integers: Mapping[tuple[str, int], Known]
     capabilities: tuple[Version, ...] | None = None
+    unbuilt: tuple[Version, ...] = ()
     later: bool = False
     others: Known = Known("refused")
     bfloat16_from: Version = (0, 0)
+
+    def level_on(self, capability: Version) -> Level:
+        """Return the level of plain weights on GPUs of a compute capability that it runs on."""
+        return "expected" if capability in self.unbuilt else self.level
 
     def runs_on(self, capability: Version) -> bool:
         """Return whether it runs on GPUs of this compute capability, as far as it takes them at all."""
@@ -63,7 +68,7 @@ def _tensorrt(
 ) -> EngineRow:
     """Return the row of some releases of TensorRT, which all take the same GPUs."""
     others = Known("refused", "it is for compute capability 7.5 and later", "--engine onnxruntime --device cuda")
-    return EngineRow("tensorrt", title, first, before, "expected", flavours, integers, ((7, 5),), True, others, (8, 0))
+    return EngineRow("tensorrt", title, first, before, "expected", flavours, integers, ((7, 5),), (), True, others, (8, 0))
 
 
 RUN, BUILT, EXPECTED = Known("run"), Known("built"), Known("expected")
@@ -85,7 +90,9 @@ TABLE: tuple[EngineRow, ...] = (
     EngineRow("onnxruntime-aarch64", "ONNX Runtime on aarch64", (1, 24), None, "expected", BOTH, ON_ARM),
     EngineRow("onnxruntime-aarch64", "ONNX Runtime 1.23 on aarch64", (1, 23), (1, 24), "expected", PORTABLE, ON_ARM),
     EngineRow("onnxruntime-cuda", "ONNX Runtime's CUDA provider", (1, 24), None, "expected", BOTH, _integers(UNTRIED, UNTRIED)),
-    EngineRow("tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, _integers(BUILT, BUILT), RTX, others=NOT_RTX),
+    EngineRow(
+        "tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, _integers(BUILT, BUILT), RTX, ((12, 1),), others=NOT_RTX
+    ),
     _tensorrt("TensorRT 10.15 and later", (10, 15), None, BOTH, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
     _tensorrt("TensorRT 10.4 to 10.14", (10, 4), (10, 15), PORTABLE, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
     _tensorrt("TensorRT 10.3", (10, 3), (10, 4), PORTABLE, _integers(BLOCKED, UNTRIED)),

@@ -77,7 +77,7 @@ def test_uses_are_joined() -> None:
 def test_a_context_without_room_for_a_prompt() -> None:
     with pytest.raises(
         DllmEdgeError,
-        match="context 24, .* no room for a prompt beside gen_length=24: use --context 25 or more, or --gen-length 23",
+        match=r"context 24, .* use --context 25 or more, or --gen-length 23 or less$",
     ):
         derived("vanilla", (24,))
 

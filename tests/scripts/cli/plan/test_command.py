@@ -84,7 +84,7 @@ BAD = {
     ),
     "context within the generation": (
         ("{model}", "--device", "l4", "--context", "64"),
-        "has no room for a prompt beside gen_length=128: use --context 129 or more, or --gen-length 63",
+        "beside gen_length=128: use --context 129 or more, or --gen-length 63",
     ),
     "group that does not divide": (("{model}", "--device", "l4", "--weights", "int4", "--group", "96"), "groups of 96"),
 }
