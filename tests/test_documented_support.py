@@ -74,7 +74,7 @@ def test_engines_their_flavours_and_gpus(cells: list[str]) -> None:
     name = "onnxruntime-aarch64" if hardware == "aarch64" else ENGINES[engine]
     rows = [row_of(name, version_of(version)) for version in re.findall(r"\d+\.\d+", versions)]
     capabilities = [] if name.startswith("onnxruntime") else [version_of(each) for each in re.findall(r"\b\d+\.\d\b", hardware)]
-    if flavours == "–":
+    if flavours not in ("fused, portable", "portable") and len(flavours) == 1:
         assert not any(rows[0].runs_on(capability) for capability in capabilities)
         assert "refuse" in run
         return
@@ -117,9 +117,7 @@ def option(words: list[str], name: str, default: str) -> str:
     return words[words.index(name) + 1] if name in words else default
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), list(commands()), ids=lambda part: part if isinstance(part, str) else " ".join(part)
-)
+@pytest.mark.parametrize(("name", "words"), list(commands()), ids=str)
 def test_what_the_pages_export_and_plan_is_taken(name: str, words: list[str]) -> None:
     group = int(option(words, "--group", "32"))
     linear, head = (WeightFormat.named(option(words, each, "plain"), group) for each in ("--weights", "--head-weights"))

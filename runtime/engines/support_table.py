@@ -31,7 +31,8 @@ class EngineRow:
     `level` is that of plain weights in each of `flavours`, with every dtype; bfloat16 has it `bfloat16_from` that compute
     capability on. `integers` are weight formats of linear layers and LM head, by name and group; an int8 embedding is read
     by operators that every flavour has. `capabilities` are the compute capabilities that it runs on (None: no matter of
-    the engine's), with `later` those after them, too; `others` says why no more. For those that are `unbuilt` it is expected, at most.
+    the engine's), with `later` those after them, too; `others` says why no more. On the `unbuilt`
+    nothing is more than expected.
     """
 
     engine: str
@@ -79,9 +80,11 @@ BLOCKED = Known("refused", "int8 in groups is newer than TensorRT 10.3", "--weig
 # Its makers' list has neither data-center GPUs of 8.0 and 9.0 nor Jetsons. Its builder takes 8.0, and 7.5 by name, for which
 # it has no float32 products, which every step needs.
 RTX: tuple[Version, ...] = ((8, 6), (8, 9), (12, 0), (12, 1))
+RTX_UNBUILT: tuple[Version, ...] = ((12, 1),)
 NOT_RTX = Known("refused", "TensorRT-RTX is not made for it", "--runtime tensorrt, or --engine onnxruntime --device cuda")
 BOTH: tuple[Flavour, ...] = ("fused", "portable")
 PORTABLE: tuple[Flavour, ...] = ("portable",)
+ON_RTX = _integers(BUILT, BUILT)
 ON_ARM = _integers(EXPECTED, EXPECTED)
 
 TABLE: tuple[EngineRow, ...] = (
@@ -90,9 +93,7 @@ TABLE: tuple[EngineRow, ...] = (
     EngineRow("onnxruntime-aarch64", "ONNX Runtime on aarch64", (1, 24), None, "expected", BOTH, ON_ARM),
     EngineRow("onnxruntime-aarch64", "ONNX Runtime 1.23 on aarch64", (1, 23), (1, 24), "expected", PORTABLE, ON_ARM),
     EngineRow("onnxruntime-cuda", "ONNX Runtime's CUDA provider", (1, 24), None, "expected", BOTH, _integers(UNTRIED, UNTRIED)),
-    EngineRow(
-        "tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, _integers(BUILT, BUILT), RTX, ((12, 1),), others=NOT_RTX
-    ),
+    EngineRow("tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, ON_RTX, RTX, RTX_UNBUILT, others=NOT_RTX),
     _tensorrt("TensorRT 10.15 and later", (10, 15), None, BOTH, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
     _tensorrt("TensorRT 10.4 to 10.14", (10, 4), (10, 15), PORTABLE, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
     _tensorrt("TensorRT 10.3", (10, 3), (10, 4), PORTABLE, _integers(BLOCKED, UNTRIED)),
