@@ -30,7 +30,7 @@ def this_machine(meminfo: Path = MEMINFO, *, measure: bool = True) -> Device:
     fields = read_meminfo(meminfo)
     if fields is None or "MemTotal" not in fields:
         raise DllmEdgeError(
-            f"{meminfo}: does not say how much memory this machine has: give --memory and --engine onnxruntime instead of --device"
+            f"{meminfo}: does not say how much memory there is: give --memory and --engine onnxruntime instead of --device"
         )
     return Device(CPU, "host", fields["MemTotal"], copied_bytes_per_second() if measure else None, note=NOTE if measure else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -39,8 +40,11 @@ def command(
     if as_json:
         print_json(_data(exported, seconds, errors))
     else:
-        rows = _rows(exported, seconds, errors) | {"next": f"dllm-edge validate {bundle} --checkpoint {checkpoint}"}
+        rows = _rows(exported, seconds, errors)
         screen().print(key_values({name: value for name, value in rows.items() if value}), soft_wrap=True)
+        # Not in the table, which would break it into lines that cannot be copied.
+        following = shlex.join(["dllm-edge", "validate", str(bundle), "--checkpoint", str(checkpoint)])
+        screen().print(f"next: {following}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _data(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) -> dict[str, Any]:
