@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 
 DeviceKind = Literal["jetson", "gpu", "host"]
 
@@ -84,10 +84,7 @@ DEVICES: dict[str, Device] = {
 def find_device(name: str) -> Device:
     """Return the device of this name; raises `DllmEdgeError` that lists the names where there is none."""
     if name not in DEVICES:
-        raise DllmEdgeError(
-            f"unknown device '{name}': choose one of {', '.join(DEVICES)}, {CPU} for this machine, or describe it with "
-            "--memory and --bandwidth"
-        )
+        raise unknown("device", name, (*DEVICES, CPU), advice=", or describe it with --memory and --bandwidth")
     return DEVICES[name]
 
 

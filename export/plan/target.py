@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 from ...graphs.dtypes import DType
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 from ...graphs.weight_formats import WeightFormats
 from ...runtime.engines.support import Use, rows_of, version_of
 from ...runtime.engines.support_table import EngineRow
@@ -137,4 +137,4 @@ def _one_of(choices: tuple[Choice, ...], word: str, name: str) -> Choice:
     for choice in choices:
         if word == choice:
             return choice
-    raise DllmEdgeError(f"unknown {name} '{word}': choose one of {', '.join(choices)}")
+    raise unknown(name, word, choices)

@@ -114,6 +114,7 @@ NAMED_ONLY = {
         "does not say how much memory",
         "or use --link",
         "is for the validation against torch",
+        "--prompt @{}: cannot be read",
         "run 'dllm-edge info {} --verify'",
         "'dllm-edge systems' lists them",
         "has no room for a prompt beside",
