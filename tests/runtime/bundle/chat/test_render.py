@@ -6,9 +6,9 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.chat import render
+from dllm_edge.runtime.bundle.chat.render import render
 
-from ...tiny import LLADA_TEMPLATE, QWEN_TEMPLATE
+from ....tiny import LLADA_TEMPLATE, QWEN_TEMPLATE
 
 MESSAGES = [
     {"role": "system", "content": 'Be brief: <b> & "é".'},
@@ -29,18 +29,22 @@ FEATURES = """
 """
 
 
+def rendered(template: str, messages: Any = MESSAGES, **tokens: str) -> str:
+    return render(template, messages, tokens, characters=4096)
+
+
 @pytest.mark.parametrize("template", [LLADA_TEMPLATE, QWEN_TEMPLATE, FEATURES])
 def test_equals_transformers(template: str) -> None:
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
     settings: dict[str, Any] = {"add_generation_prompt": True, **tokens}
     reference = render_jinja_template([MESSAGES], chat_template=template, **settings)[0][0]
-    assert render(template, MESSAGES, **tokens) == reference
+    assert rendered(template, MESSAGES, **tokens) == reference
     assert "the thing" in reference
 
 
 @pytest.mark.parametrize("name", ["strftime_now", "lipsum", "cycler", "joiner", "open", "__builtins__"])
 def test_what_templates_do_not_need_is_not_there(name: str) -> None:
-    assert render(f"{{{{ {name} is defined }}}}", MESSAGES) == "False"
+    assert rendered(f"{{{{ {name} is defined }}}}", MESSAGES) == "False"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_what_templates_do_not_need_is_not_there(name: str) -> None:
 )
 def test_attacks_end_in_an_error(attack: str) -> None:
     with pytest.raises(DllmEdgeError, match="the chat template cannot be rendered") as caught:
-        render(attack, MESSAGES)
+        rendered(attack, MESSAGES)
     assert "\n" not in str(caught.value)
 
 
@@ -82,7 +86,7 @@ def test_attacks_end_in_an_error(attack: str) -> None:
     ["{{ ''['__class__'] }}", "{{ ''|attr('__class__') }}", "{{ raise_exception.__globals__ }}", "{{ dict.__globals__ }}"],
 )
 def test_attacks_that_only_ask_are_told_nothing(attack: str) -> None:
-    assert render(attack, MESSAGES) == ""
+    assert rendered(attack, MESSAGES) == ""
 
 
 @pytest.mark.parametrize(
@@ -97,17 +101,17 @@ def test_attacks_that_only_ask_are_told_nothing(attack: str) -> None:
 )
 def test_template_errors_are_one_line(template: str, reason: str) -> None:
     with pytest.raises(DllmEdgeError, match=reason) as caught:
-        render(template, MESSAGES)
+        rendered(template, MESSAGES)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("messages", [[], ["hello"], [{"role": "user"}], [{"content": "a"}], [{"role": "user", "content": 3}]])
 def test_malformed_messages(messages: Any) -> None:
     with pytest.raises(DllmEdgeError, match=r'messages must be a list of {"role": text, "content": text}'):
-        render(QWEN_TEMPLATE, messages)
+        rendered(QWEN_TEMPLATE, messages)
 
 
 def test_messages_are_not_changed() -> None:
     before = [dict(message) for message in MESSAGES]
-    render(LLADA_TEMPLATE, MESSAGES, bos_token="")
+    rendered(LLADA_TEMPLATE, MESSAGES, bos_token="")
     assert before == MESSAGES
