@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ....graphs.errors import DllmEdgeError
 from .process import PROCESS, StoppedError, TemplateProcess
 
-NO_TEMPLATE = "use another template, or none (chat=False, --no-chat)"
+REMEDY = "change the messages, or use another template or none (chat=False, --no-chat)"
 
 
 def render(
@@ -29,9 +29,9 @@ def render(
     try:
         answer = json.loads(process.ask(json.dumps(question).encode("ascii") + b"\n"))
     except StoppedError as error:
-        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({error}): {NO_TEMPLATE}") from error
+        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({error}): {REMEDY}") from error
     if "text" not in answer:
-        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({answer['error']}): {NO_TEMPLATE}")
+        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({answer['error']}): {REMEDY}")
     return str(answer["text"])
 
 
