@@ -24,8 +24,9 @@ class BundleTokenizer:
 
     def __init__(self, folder: Path, config: ModelConfig) -> None:
         self.folder, self.config = folder, config
-        self.tokenizer = parse_tokenizer(read_text(folder / TOKENIZER), folder / TOKENIZER, EXPORT_AGAIN)
-        self.chat_template = read_text(folder / CHAT_TEMPLATE) if (folder / CHAT_TEMPLATE).exists() else None
+        file, template = folder / TOKENIZER, folder / CHAT_TEMPLATE
+        self.tokenizer = parse_tokenizer(read_text(file, EXPORT_AGAIN), file, EXPORT_AGAIN)
+        self.chat_template = read_text(template, EXPORT_AGAIN) if template.exists() else None
         self.special = SpecialTokens(self.tokenizer, config)
         self.most_bytes = BYTES_PER_POSITION * config.max_positions
 
@@ -90,13 +91,13 @@ def parse_tokenizer(text: str, file: Path, remedy: str) -> Tokenizer:
     return tokenizer
 
 
-def read_text(file: Path) -> str:
-    """Return the text of a file of a bundle; raises `DllmEdgeError` where it is missing, unreadable or not UTF-8."""
+def read_text(file: Path, remedy: str) -> str:
+    """Return the text of a file; raises `DllmEdgeError` where it is missing, unreadable or not UTF-8."""
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise DllmEdgeError(f"{file.parent}: there is no {file.name}: {EXPORT_AGAIN}") from error
+        raise DllmEdgeError(f"{file.parent}: there is no {file.name}: {remedy}") from error
     except OSError as error:
         raise DllmEdgeError(f"{file}: cannot be read ({error.strerror}): check its permissions") from error
     except UnicodeError as error:
-        raise DllmEdgeError(f"{file}: is not UTF-8 ({error}): {EXPORT_AGAIN}") from error
+        raise DllmEdgeError(f"{file}: is not UTF-8 ({error}): {remedy}") from error

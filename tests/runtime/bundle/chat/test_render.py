@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -21,25 +22,82 @@ FEATURES = """
 {% for message in messages %}
     {%- if message.role == 'system' %}{% continue %}{% endif %}
     {%- set state.turns = state.turns + 1 %}
-    {{ loop.index }}: {{ message | tojson }} {{ {'b': 1, 'a': [1]} | tojson(indent=2) }}
+    {{ loop.index }}: {{ message | tojson }} {{ {'b': 1, 'a': [1]} | tojson(indent=2, separators=(',', ': '), sort_keys=true) }}
     {% if state.turns == 2 %}{% break %}{% endif %}
 {% endfor %}
 {% generation %}{{ message_count | default(messages | length) }}{% endgeneration %}
 {{ dict(a=1).a }} {% for i in range(3) %}{{ i }}{% endfor %} {{ 'now' if strftime_now_missing is not defined }}
 """
 
+# As those of Qwen3: an index from behind, a namespace, slices, tests on what contents begin with, splitting and trimming.
+THINKING = """
+{%- if messages[0].role == 'system' %}
+    {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
+{%- endif %}
+{%- set ns = namespace(searching=true, last=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.searching and message.role == "user" and message.content is string and not
+        (message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+        {%- set ns.searching = false %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- set content = message.content if message.content is string else '' %}
+    {%- if message.role == "user" or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "assistant" %}
+        {%- set thought = '' %}
+        {%- if '</think>' in content %}
+            {%- set thought = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last and (loop.last or thought) %}
+            {{- '<|im_start|>assistant\n<think>\n' + thought.strip('\n') + '\n</think>\n\n' + content.lstrip('\n') }}
+        {%- else %}
+            {{- '<|im_start|>assistant\n' + content }}
+        {%- endif %}
+        {%- if message.tool_calls %}
+            {%- for call in message.tool_calls %}
+                {{- '\n<tool_call>\n{"name": "' }}{{ call.name }}{{ '", "arguments": ' }}{{ call.arguments | tojson }}}
+            {%- endfor %}
+        {%- endif %}
+        {{- '<|im_end|>\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\n\n</think>\n\n' }}
+    {%- endif %}
+{%- endif %}
+"""
+CONVERSATIONS: list[list[dict[str, Any]]] = [
+    MESSAGES,
+    [{"role": "user", "content": ""}],
+    [{"role": "user", "content": "\u00e9 \u6771\u4eac \U0001f642 \u2028 \x00 \\ \" ' {{ x }} {% if %} \r\n \t "}],
+    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<think>\nb\n</think>\n\nc"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"x": [1, 2.5, None, "é"]}}]},
+        {"role": "user", "content": "<tool_response>\n1\n</tool_response>"},
+    ],
+]
+
 
 def rendered(template: str, messages: Any = MESSAGES, **tokens: str) -> str:
     return render(template, messages, tokens, characters=4096)
 
 
-@pytest.mark.parametrize("template", [LLADA_TEMPLATE, QWEN_TEMPLATE, FEATURES])
-def test_equals_transformers(template: str) -> None:
+@pytest.mark.parametrize("messages", CONVERSATIONS)
+@pytest.mark.parametrize("template", [LLADA_TEMPLATE, QWEN_TEMPLATE, THINKING, FEATURES])
+def test_equals_transformers(template: str, messages: list[dict[str, Any]]) -> None:
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
     settings: dict[str, Any] = {"add_generation_prompt": True, **tokens}
-    reference = render_jinja_template([MESSAGES], chat_template=template, **settings)[0][0]
-    assert rendered(template, MESSAGES, **tokens) == reference
-    assert "the thing" in reference
+    reference = render_jinja_template([messages], chat_template=template, **settings)[0][0]
+    assert rendered(template, messages, **tokens) == reference
+    assert messages[0]["content"].strip() in reference or template == FEATURES
 
 
 @pytest.mark.parametrize("name", ["strftime_now", "lipsum", "cycler", "joiner", "open", "__builtins__"])
@@ -109,6 +167,21 @@ def test_template_errors_are_one_line(template: str, reason: str) -> None:
 def test_malformed_messages(messages: Any) -> None:
     with pytest.raises(DllmEdgeError, match=r'messages must be a list of {"role": text, "content": text}'):
         rendered(QWEN_TEMPLATE, messages)
+
+
+@pytest.mark.parametrize("field", [{1}, object(), float, b"text"])
+def test_messages_hold_what_json_can(field: Any) -> None:
+    with pytest.raises(DllmEdgeError, match="messages must hold what JSON can: "):
+        rendered(QWEN_TEMPLATE, [{"role": "user", "content": "a", "field": field}])
+
+
+def test_messages_without_an_end() -> None:
+    message: dict[str, Any] = {"role": "user", "content": "a"}
+    with pytest.raises(DllmEdgeError, match="messages must hold what JSON can: "):
+        rendered(QWEN_TEMPLATE, [message | {"deep": reduce(lambda inner, _: [inner], range(100_000), [])}])
+    message["self"] = message
+    with pytest.raises(DllmEdgeError, match="messages must hold what JSON can: "):
+        rendered(QWEN_TEMPLATE, [message])
 
 
 def test_messages_are_not_changed() -> None:
