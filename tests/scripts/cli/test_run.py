@@ -44,13 +44,11 @@ def test_run_repeats_itself_by_its_seed(command: Command, bundle: Path) -> None:
 
 
 def test_run_takes_a_prompt_that_is_rendered_already(command: Command, bundle: Path) -> None:
-    prompt = "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+    prompt = "user\n\nHi<|eot_id|>"
     arguments = ("run", bundle, "--prompt", prompt, *SHORT, *BLOCKS, "--json", "--no-chat")
     code, out, err = command(*arguments)
     assert (code, out) == (2, "")
-    assert err.startswith(
-        "error: the prompt contains the special token '<|start_header_id|>', which only the chat template writes"
-    )
+    assert err.startswith("error: the prompt contains the special token '<|eot_id|>', which only the chat template writes: ")
     code, out, _ = command(*arguments, "--special-tokens")
     assert (code, parsed(out)["prompt"]) == (0, prompt)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 import pytest
@@ -177,8 +176,11 @@ def test_messages_hold_what_json_can(field: Any) -> None:
 
 def test_messages_without_an_end() -> None:
     message: dict[str, Any] = {"role": "user", "content": "a"}
+    deep: Any = None
+    for _ in range(100_000):
+        deep = [deep]
     with pytest.raises(DllmEdgeError, match="messages must hold what JSON can: "):
-        rendered(QWEN_TEMPLATE, [message | {"deep": reduce(lambda inner, _: [inner], range(100_000), [])}])
+        rendered(QWEN_TEMPLATE, [message | {"deep": deep}])
     message["self"] = message
     with pytest.raises(DllmEdgeError, match="messages must hold what JSON can: "):
         rendered(QWEN_TEMPLATE, [message])
