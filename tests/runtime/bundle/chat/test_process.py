@@ -189,11 +189,13 @@ def test_this_process_never_imports_jinja() -> None:
 
 FORK = """
 ask(); first = pid(); sys.stdout.flush()
+PROCESS._lock.acquire()  # as if another thread were waiting for an answer
 child = os.fork()
 if child == 0:
     assert ask("child") == "child!" and pid() != first
     print("child", pid(), flush=True)
     os._exit(0)
+PROCESS._lock.release()
 os.waitpid(child, 0)
 assert ask("parent") == "parent!" and pid() == first
 print("parent", first)
