@@ -72,9 +72,11 @@ def longest_text(bundle: Bundle) -> int:
     assert bundle.task
     tokenizer = BundleTokenizer(bundle.path, bundle.config)
     texts = [problem.question for problem in find_task(bundle.task).prompts(SAMPLES)]
-    if tokenizer.chat_template is not None:
+    templated = tokenizer.chat_template is not None
+    if templated:
         texts = [tokenizer.chat([{"role": "user", "content": text}]) for text in texts]
-    return max(len(tokenizer.encode(text)) for text in texts) + int(settings_of(bundle, SYSTEM, {}).gen_length)
+    longest = max(len(tokenizer.encode(text, special_tokens=templated)) for text in texts)
+    return longest + int(settings_of(bundle, SYSTEM, {}).gen_length)
 
 
 def torch_module(job: Job) -> list[dict[str, Any]]:
