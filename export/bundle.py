@@ -17,8 +17,8 @@ from ..graphs.dtypes import DType, parse_dtype
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
-from ..runtime.bundle.bundle import DECODING, Bundle
-from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.manifest import DECODING, MANIFEST, FileRecord, GraphFile, Manifest
 from ..runtime.bundle.verified import remember, sha256_of
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.tokenizer import tokenizer_of, undefined_ids

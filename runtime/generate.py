@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graphs.errors import DllmEdgeError
 from .bundle.bundle import Bundle
+from .bundle.manifest import CHAT_TEMPLATE
 from .bundle.tokenizer import BundleTokenizer
 from .decoding.canvas import Canvas
 from .decoding.changes import Change, Commit, Edit, Remask, Truncation
@@ -82,7 +83,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine, self.config = bundle, engine, bundle.config
-        self.tokenizer = BundleTokenizer(bundle.path, bundle.config)
+        self.tokenizer = BundleTokenizer(bundle.path, bundle.config, CHAT_TEMPLATE in bundle.manifest.files)
 
     def settings(self, system: str, **changes: Any) -> Settings:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""

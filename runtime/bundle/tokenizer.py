@@ -10,19 +10,19 @@ from tokenizers import Tokenizer
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
 from .chat import render
-
-TOKENIZER, CHAT_TEMPLATE = "tokenizer.json", "chat_template.jinja"
+from .manifest import CHAT_TEMPLATE, TOKENIZER
 
 
 class BundleTokenizer:
     """The tokenizer of a bundle folder. `chat_template` is None where the bundle has none."""
 
-    def __init__(self, folder: Path, config: ModelConfig) -> None:
+    def __init__(self, folder: Path, config: ModelConfig, templated: bool = True) -> None:
+        """Read the tokenizer, and the chat template if the bundle has one: `templated` says whether its manifest names it."""
         self.folder, self.config = folder, config
         file, template = folder / TOKENIZER, folder / CHAT_TEMPLATE
         try:
             self.tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-            self.chat_template = template.read_text(encoding="utf-8") if template.exists() else None
+            self.chat_template = template.read_text(encoding="utf-8") if templated and template.exists() else None
         except FileNotFoundError as error:
             raise DllmEdgeError(f"{folder}: there is no {TOKENIZER}: export the checkpoint again") from error
         except Exception as error:  # tokenizers raises nothing narrower

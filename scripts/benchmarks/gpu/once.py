@@ -13,6 +13,7 @@ from typing import Any
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.bundle import Bundle
+from ....runtime.bundle.manifest import CHAT_TEMPLATE
 from ....runtime.bundle.tokenizer import BundleTokenizer
 from ....runtime.engines.device.engine import DeviceEngine
 from ....runtime.engines.profiles import Workload
@@ -64,7 +65,7 @@ def parity(job: Job) -> dict[str, Any]:
 def longest_text(bundle: Bundle) -> int:
     """Return the tokens of the longest prompt of the bundle's task and what follows it."""
     assert bundle.task
-    tokenizer = BundleTokenizer(bundle.path, bundle.config)
+    tokenizer = BundleTokenizer(bundle.path, bundle.config, CHAT_TEMPLATE in bundle.manifest.files)
     texts = [problem.question for problem in find_task(bundle.task).prompts(SAMPLES)]
     if tokenizer.chat_template is not None:
         texts = [tokenizer.chat([{"role": "user", "content": text}]) for text in texts]
