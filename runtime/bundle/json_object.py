@@ -13,7 +13,7 @@ from .regular_file import read_small
 def read_strict(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file; raises `OSError` where it cannot be read, `ValueError` where it holds none."""
     try:
-        data = json.loads(read_small(file), parse_constant=_refuse, parse_float=_finite)
+        data = json.loads(read_small(file).decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except ValueError as error:
