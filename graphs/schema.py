@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
+from numbers import Integral
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -53,8 +54,27 @@ def read(kind: Callable[..., T], value: object, where: str = "it") -> T:
     return data
 
 
+def whole_number(value: object, where: str, least: float = 0, most: float = math.inf) -> int:
+    """Return a number that a caller passes as `where`, numpy's as Python's own; raises `DllmEdgeError` for what is none."""
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+    result: int = _read(Annotated[int, Range(least, most)], number, where)
+    return result
+
+
+def text(value: object, where: str) -> str:
+    """Return a text that a caller passes as `where`; raises `DllmEdgeError` for anything else."""
+    result: str = _read(str, value, where)
+    return result
+
+
+def true_or_false(value: object, where: str) -> bool:
+    """Return a truth value that a caller passes as `where`; raises `DllmEdgeError` for anything else."""
+    result: bool = _read(bool, value, where)
+    return result
+
+
 def check_fields(data: Any, where: str) -> None:
-    """Raise `DllmEdgeError` unless each field of a dataclass' instance is what its annotation says."""
+    """Raise `DllmEdgeError` unless each field of a dataclass' instance, none a dataclass, is what its annotation says."""
     for name, kind in _hints(data.__class__).items():
         _read(kind, getattr(data, name), f"{where}: {name}")
 

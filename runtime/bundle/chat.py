@@ -84,7 +84,7 @@ def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) 
 
     Raises `DllmEdgeError` for malformed messages and for whatever the template does wrong.
     """
-    if not messages or not all(is_message(message) for message in messages):
+    if not isinstance(messages, Sequence) or not messages or not all(is_message(message) for message in messages):
         raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
     try:
         return compiled(template).render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
