@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from ...graphs.errors import LONGEST, DllmEdgeError
+from ...graphs.errors import LONGEST, DllmEdgeError, did_you_mean
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 LARGEST = 1 << 53  # of numbers without a bound of their own: beyond it, a float has no whole ones
@@ -57,7 +57,8 @@ class Setting:
         """Raise `DllmEdgeError` for a value that the setting may not have."""
         given = f"{self.name}={_written(value)}"
         if self.choices and not (isinstance(value, str) and value in self.choices):
-            raise DllmEdgeError(f"{given}: must be one of {', '.join(self.choices)}")
+            guess = did_you_mean(_written(value), self.choices)
+            raise DllmEdgeError(f"{given}:{guess} must be one of {', '.join(self.choices)}")
         if self.least is not None and self.most is not None and not self.least <= value <= self.most:
             raise DllmEdgeError(f"{given}: must be between {self.least:g} and {self.most:g}")
         if self.least is not None and not value >= self.least:
@@ -182,7 +183,7 @@ def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterabl
     known = tuple(known)
     for name in changes:
         if name not in known:
-            raise DllmEdgeError(f"{system} has no setting '{name}'; it has {', '.join(known)}")
+            raise DllmEdgeError(f"{system} has no setting '{name}';{did_you_mean(name, known)} it has {', '.join(known)}")
     return settings.replace(**changes)
 
 

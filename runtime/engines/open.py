@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 from ...graphs.schema import text, whole_number
 from ..bundle.bundle import Bundle
 from .backend import Backend
@@ -34,7 +34,7 @@ def open_engine(
 def choose_device(name: str, device: str | None = None) -> str:
     """Return the device that the engine `name` runs on; raises `DllmEdgeError` for an unknown engine or device."""
     if text(name, "engine") not in BACKENDS:
-        raise DllmEdgeError(f"unknown engine '{name:.80}': choose one of {', '.join(BACKENDS)}")
+        raise unknown("engine", name, BACKENDS)
     devices = BACKENDS[name].devices
     if device is not None and text(device, "device") not in devices:
         raise DllmEdgeError(f"{name} does not run on device '{device:.80}': use {' or '.join(devices)}")

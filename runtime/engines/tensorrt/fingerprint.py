@@ -28,11 +28,12 @@ RECIPE = 2
 @dataclass(frozen=True)
 class Flags:
     """`workspace` is the most bytes that a kernel may use beside its tensors, None: no limit; `decomposable` says whether
-    attention may be computed by several kernels."""
+    attention may be computed by several kernels, `tf32` whether products of float32 may be of 10 bits."""
 
     optimization_level: Annotated[int, Range(0, 5)] = 3
     workspace: Annotated[int, Range(0)] | None = None
     decomposable: bool = False
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Fingerprint:
         """Read what `to_json` returned; raises `DllmEdgeError` for what is no fingerprint of this schema."""
         if missing := [field.name for field in fields(cls) if field.name not in data]:
             raise DllmEdgeError(f"it lacks {missing[0]}")
+        if isinstance(flags := data["flags"], dict):
+            # Of those that do not say so, TensorRT's default is true.
+            data = data | {"flags": {"tf32": True} | flags}
         fingerprint = read(cls, data)
         if fingerprint.schema_version != SCHEMA_VERSION:
             raise DllmEdgeError(f"its schema_version is {fingerprint.schema_version}, this dllm-edge reads {SCHEMA_VERSION}")
