@@ -17,10 +17,11 @@ from ..graphs.dtypes import DType, parse_dtype
 from ..graphs.errors import DllmEdgeError, unknown
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
-from ..runtime.bundle.bundle import DECODING, Bundle
-from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
-from ..runtime.bundle.tokenizer import CHAT_TEMPLATE, TOKENIZER
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.decoding_defaults import read_defaults
+from ..runtime.bundle.manifest import CHAT_TEMPLATE, DECODING, MANIFEST, TOKENIZER, FileRecord, GraphFile, Manifest
 from ..runtime.bundle.verified import remember, sha256_of
+from ..runtime.systems.defaults import check_defaults
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.tokenizer import tokenizer_of, undefined_ids
 from .checkpoint.tokenizer_trial import try_tokenizer
@@ -193,12 +194,12 @@ def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the `decoding.json` of the checkpoint's folder, if it has one, over the settings that the family's authors use."""
     file = checkpoint.folder / DECODING
     own = read_object(file) if file.is_file() else {}
-    defaults, systems = own.get("defaults", {}), own.get("systems", {})
-    well_formed = isinstance(systems, dict) and all(isinstance(part, dict) for part in (defaults, *systems.values()))
-    if not well_formed or set(own) - {"defaults", "systems", "task"}:
-        raise DllmEdgeError(
-            f"{file}: should hold objects 'defaults' (setting: value) and 'systems' (name: settings), and a 'task'"
-        )
+    try:
+        own = read_defaults(own)
+        check_defaults(own)
+    except DllmEdgeError as error:
+        raise DllmEdgeError(f"{file}: {error}: mend the file, or remove it") from error
+    defaults, systems = own["defaults"], own["systems"]
     authors = checkpoint.family.decoding_defaults(checkpoint.config)
     vanilla = {name: value for name, value in authors.items() if name not in defaults} | systems.get("vanilla", {})
     return own | {"defaults": defaults, "systems": systems | {"vanilla": vanilla}}

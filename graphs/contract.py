@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Annotated, Literal
 
 from .config import ModelConfig
 from .dtypes import DTYPES, DType
+from .schema import Range
 
 CONTRACT_VERSION = 1
 TOP_K = 32
 
 AXES = ("B", "Q", "C", "R", "T")
 Flavour = Literal["fused", "portable"]
+Size = Annotated[int, Range(1, 1 << 31)]
+"""Of an axis, as a field that is read: TensorRT and ONNX Runtime count elements of one in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Profile:
     """The sizes of one step."""
 
-    batch: int
-    queries: int
-    capacity: int
-    rows: int
-    targets: int = 1
+    batch: Size
+    queries: Size
+    capacity: Size
+    rows: Size
+    targets: Size = 1
 
     def sizes(self) -> dict[str, int]:
         return dict(zip(AXES, (self.batch, self.queries, self.capacity, self.rows, self.targets), strict=True))

@@ -40,7 +40,7 @@ LAYERS: dict[str, set[str]] = {
     "demo": {"graphs", "runtime"},
     "demo.train": {"demo", "graphs", "graphs.modules", "runtime", "torch"},
     "export": {"graphs", "graphs.modules", "runtime", "torch"},
-    "export.json_file": {"graphs"},
+    "export.json_file": {"graphs", "runtime"},
     "export.missing_folder": {"graphs"},
     "export.parity": {"graphs", "runtime"},
     "export.parity.graph_runner": {"export", "export.parity", "graphs", "runtime", "torch"},

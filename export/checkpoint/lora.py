@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.families.config_keys import is_finite
 from ...graphs.parameters import EMBEDDING
 from ..json_file import read_object
 from .safetensors import StoredTensor, read_header
@@ -34,8 +35,10 @@ class Lora:
         settings = read_object(folder / "adapter_config.json")
         refuse_unsupported(folder, settings)
         rank, alpha = settings.get("r"), settings.get("lora_alpha")
-        if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-            raise DllmEdgeError(f"{folder}/adapter_config.json: r is {rank!r} and lora_alpha {alpha!r}; both must be numbers")
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1 or not is_finite(alpha):
+            raise DllmEdgeError(
+                f"{folder}/adapter_config.json: r is {rank!r:.80} and lora_alpha {alpha!r:.80}; both must be numbers"
+            )
         if not (folder / WEIGHTS).is_file():
             raise DllmEdgeError(
                 f"{folder}: there is no {WEIGHTS}; adapters are read as safetensors only: save it again with PEFT"

@@ -16,6 +16,7 @@ import torch
 
 from ...graphs.dtypes import DTYPES, FLOATS, DType, safetensors_dtypes
 from ...graphs.errors import DllmEdgeError
+from ...runtime.bundle.regular_file import open_regular
 from ..json_file import read_object
 
 # By their names in the header: what a checkpoint may hold, and what a bundle's own files hold, whose quantised weights of
@@ -59,7 +60,7 @@ def read_header(file: Path, dtypes: Mapping[str, DType] = CHECKPOINT_DTYPES) -> 
     """
     try:
         size = file.stat().st_size
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, LONGEST_HEADER):
                 raise DllmEdgeError(f"{file}: its header says {length} bytes, the file has {size}; {AGAIN}")

@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from .regular_file import open_regular, read_small
+
 CHUNK = 4 << 20
 
 
@@ -23,9 +25,9 @@ def has_sha256(file: Path, state: os.stat_result, sha256: str, *, reread: bool =
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, read through one small buffer."""
+    """Return the SHA-256 of a file in hexadecimal, read through one small buffer; raises `OSError`."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
-    with file.open("rb", buffering=0) as stream:
+    with open_regular(file) as stream:
         while count := stream.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()
@@ -34,7 +36,7 @@ def sha256_of(file: Path) -> str:
 def recall(state: os.stat_result) -> str | None:
     """Return the hash that a file of this identity, size and time had when it was last read, or None."""
     try:
-        return _memory_path(state).read_text(encoding="ascii")
+        return read_small(_memory_path(state), most=64).decode("ascii")
     except (OSError, ValueError):
         return None
 

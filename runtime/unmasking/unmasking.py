@@ -39,7 +39,7 @@ class Unmasking:
 
     def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
         """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
-        for block in self.canvas.blocks(self.settings.block):
+        for block in self.canvas.blocks(self.settings.block_length):
             yield block, self.begin(block, first_alone)
             if self.stopped:
                 return

@@ -24,7 +24,8 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.tokenizer import CHAT_TEMPLATE, BundleTokenizer
+from dllm_edge.runtime.bundle.manifest import CHAT_TEMPLATE
+from dllm_edge.runtime.bundle.tokenizer import BundleTokenizer
 from dllm_edge.scripts.checkpoints.smollm2 import convert, half_split, main, packaged_gguf
 
 TEXT = (Path(__file__).parents[2] / "data" / "english.txt").read_text(encoding="utf-8")
