@@ -22,7 +22,7 @@ PROMPT = "w1 w7 w2"
     ("options", "message"),
     [
         ({"prompt": PROMPT, "system": "magic"}, "unknown system 'magic': choose one of vanilla"),
-        ({"prompt": PROMPT, "treshold": 1}, "vanilla has no setting 'treshold'; it has gen_length"),
+        ({"prompt": PROMPT, "treshold": 1}, "vanilla has no setting 'treshold'; did you mean 'threshold'? it has gen_length"),
         ({"prompt": PROMPT, "retention": 0.5}, "vanilla has no setting 'retention'"),
         ({"prompt": PROMPT, "threshold": 7}, "threshold=7.0: must be between 0 and 1.01"),
         ({"prompt": PROMPT, "gen_length": 10, "steps": 7}, "steps=7 do not spread evenly over 3 blocks"),
