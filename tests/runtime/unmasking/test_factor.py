@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from dllm_edge.runtime.unmasking.factor import factor
+from dllm_edge.runtime.unmasking.proposals import log_of
 
 
 def chosen(confidence: list[float], limit: float = 1.0, compat: bool = False) -> list[int]:
-    return sorted(factor(np.array(confidence, dtype=np.float32), limit, compat).tolist())
+    return sorted(factor(log_of(np.array(confidence)), limit, compat).tolist())
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,13 @@ TWO = Settings(gen_length=4, block_length=4, unmask="threshold", threshold=0.6)
 
 def answer(step: Step, ids: list[int], probabilities: list[float]) -> StepResult:
     """A result in which row r's best candidate is `ids[r]` with `probabilities[r]`."""
-    logits = np.log(np.array(probabilities, dtype=np.float32))
+    log_probs = np.log(np.array(probabilities, dtype=np.float32))
     return StepResult(
         step,
         topk_ids=np.array([[token, 40] for token in ids]),
-        topk_logits=np.stack((logits, logits - 5), 1),
-        logsumexp=np.zeros(len(ids), dtype=np.float32),
+        topk_log_probs=np.stack((log_probs, log_probs - 5), 1),
         entropy=np.zeros(len(ids), dtype=np.float32),
-        target_logits=np.zeros((len(ids), 1), dtype=np.float32),
+        target_log_probs=np.zeros((len(ids), 1), dtype=np.float32),
     )
 
 
