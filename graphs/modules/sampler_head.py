@@ -48,28 +48,33 @@ class SamplerHead(nn.Module):
         # A sum, not a choice between two: on a CPU four times as fast.
         allowed = logits + torch.where(self.forbidden, torch.finfo(torch.float32).min, 0.0)
         best = torch.topk(allowed, self.candidates, dim=-1)
-        highest, index = self._highest(logits, best.values[..., :1], best.indices[..., :1])
-        below = logits - highest
-        # A zero that is computed has its shape; a constant would have to be told it, by a CPU.
-        weights = torch.exp(below).scatter(-1, index, highest - highest)
-        others = weights.sum(-1, keepdim=True)
+        rival, rival_id = self._rival(logits)
+        first, beaten = best.values[..., :1], rival > best.values[..., :1]
+        highest = torch.maximum(rival, first)
+        below, behind = logits - highest, best.values - highest
+        near = self._weights(best.values, behind, highest)
+        # The candidates are summed apart: thousands of terms lose their digits in a sum that has a large one already.
+        counted = torch.cat((best.indices, torch.where(beaten, rival_id, best.indices[..., :1])), -1)
+        # Zeros that are computed have their shape; a constant would have to be told it, by a CPU.
+        far = torch.exp(below).scatter(-1, counted, torch.cat((behind, rival), -1) * 0.0)
+        others = far.sum(-1, keepdim=True) + near[..., 1:].sum(-1, keepdim=True) + torch.where(beaten, near[..., :1], 0.0)
         normaliser = log1p(others)
-        entropy = normaliser - (weights * below).sum(-1, keepdim=True) / (others + 1)
-        return HeadOutputs(
-            best.indices,
-            best.values - highest - normaliser,
-            entropy.squeeze(-1),
-            below.gather(-1, target_ids) - normaliser,
-        )
+        spread = (far * below).sum(-1, keepdim=True) + (near * behind).sum(-1, keepdim=True)
+        entropy = normaliser - spread / (others + 1)
+        return HeadOutputs(best.indices, behind - normaliser, entropy.squeeze(-1), below.gather(-1, target_ids) - normaliser)
 
-    def _highest(self, logits: Tensor, allowed: Tensor, allowed_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the highest logit of each row and one id that has it, `[B, R, 1]`, from the highest that is `allowed`.
+    def _rival(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the highest logit of the forbidden ids and the id that has it, `[B, R, 1]` each.
 
-        The others are few, and looked up by id: a second reduction would read the whole vocabulary again.
+        They are few, and looked up by id: a second reduction would read the whole vocabulary again.
         """
         rival, place = torch.topk(logits.index_select(-1, self.forbidden_ids.squeeze(-1)), 1, dim=-1)
-        ids = torch.where(rival > allowed, F.embedding(place.squeeze(-1), self.forbidden_ids), allowed_ids)
-        return torch.maximum(rival, allowed), ids
+        return rival, F.embedding(place.squeeze(-1), self.forbidden_ids)
+
+    @staticmethod
+    def _weights(values: Tensor, behind: Tensor, highest: Tensor) -> Tensor:
+        """Return `exp(values - highest)` where `behind` is that difference, without what rounding took from it."""
+        return torch.exp(behind) * (values - (behind + highest) + 1)
 
 
 def rivals(forbidden: Sequence[int]) -> list[int]:
