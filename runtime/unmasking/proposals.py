@@ -100,5 +100,7 @@ def log_of(probabilities: Array) -> FloatArray:
 
 def _log_margin(log_probs: FloatArray) -> FloatArray:
     """Return log(p1 - p2) of log probabilities `[m, 2]`, exact where p1 is near 1; log p1 where there is one candidate."""
-    best = log_probs[:, 0]
-    return best + log_of(-np.expm1(log_probs[:, 1] - best)) if log_probs.shape[1] > 1 else best
+    best, others = log_probs[:, 0], log_probs[:, 1:].astype(np.float64)
+    with np.errstate(divide="ignore"):
+        margins: FloatArray = (best + np.log1p(-np.exp(others - best[:, None])).sum(1)).astype(np.float32)
+    return margins

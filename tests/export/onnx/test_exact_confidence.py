@@ -64,7 +64,7 @@ def answered(bundle: Path, questions: tuple[str, ...]) -> Iterator[Answer]:
         found.extend(Answer(*(output[row] for output in outputs)) for row in range(profile.batch))
         return run(profile, cache, *options)
 
-    engine.run = recorded  # type: ignore[method-assign]
+    engine.run = recorded  # type: ignore[method-assign, assignment]
     for question in questions:
         model.generate(question, system="vanilla", unmask="quota")
     return iter(found)

@@ -38,7 +38,7 @@ def rows() -> NDArray[np.float32]:
         row = random.standard_normal(VOCABULARY)
         row[tied] = row.max() + 12
         found.append(row)
-    return np.array(found).astype(np.float32) + np.float32(30)
+    return np.asarray(np.array(found) + 30, dtype=np.float32)
 
 
 def head(forbidden: list[int]) -> SamplerHead:

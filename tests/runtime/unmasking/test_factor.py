@@ -38,6 +38,11 @@ def test_the_limit_bounds_what_all_of_them_may_miss(limit: float, count: int) ->
     assert len(chosen([0.81] * 10, limit)) == count
 
 
+def test_no_confidence_at_all_is_within_a_limit_that_asks_for_none() -> None:
+    assert chosen([0.0, 0.0, 0.0], 100.0) == [0, 1, 2]
+    assert chosen([0.5, 0.0, 0.0], 3.5) == [0, 1]
+
+
 def test_equality_does_not_commit_by_the_papers_rule_but_does_by_the_published_code() -> None:
     """(3 + 1)(1 - 0.75) = 1: the paper asks for less, the code drops what lies below 1 - 1 / (3 + 1)."""
     confidence = [0.99, 0.98, 0.75, 0.1, 0.1]

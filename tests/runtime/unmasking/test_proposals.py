@@ -62,6 +62,25 @@ def test_a_margin_over_no_second_candidate_is_the_probability() -> None:
     np.testing.assert_allclose(actual, softmax(LOGITS[0])[:1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["maskgit_plus", "topk_margin"])
+def test_confidences_that_round_to_1_have_logarithms_of_their_own(kind: ConfidenceKind) -> None:
+    missing = np.array([3e-9, 1e-9])
+    log_probs = np.log(np.stack((1 - missing, missing / 2), 1)).astype(np.float32)
+    log_probs[:, 0] = np.log1p(-missing)
+    step = Canvas([7, MASK, MASK], CONFIG).step(Block(1, 3))
+    zeros = np.zeros((2, 2), dtype=np.int64)
+    result = StepResult(step, zeros, log_probs, missing.astype(np.float32), log_probs[:, :1])
+    logs = log_confidences(kind, np.arange(2), np.zeros(2, dtype=np.int64), result, np.random.default_rng(0))
+    lacks = missing * (1.5 if kind == "topk_margin" else 1)
+    np.testing.assert_allclose(-np.expm1(logs.astype(np.float64)), lacks, rtol=1e-6)
+    assert confidences(kind, logs).tolist() == [1, 1]
+
+
+def test_a_margin_of_equal_candidates_is_nothing() -> None:
+    even = np.log(np.full((1, 2), 0.5, dtype=np.float32))
+    assert confidence_of("topk_margin", 0, even).tolist() == [0]
+
+
 def test_random_confidence_depends_on_the_seed_alone() -> None:
     first, again = confidence_of("random", 0), confidence_of("random", 3)
     assert first.tolist() == again.tolist()

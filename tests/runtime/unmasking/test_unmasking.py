@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
@@ -43,6 +47,23 @@ def test_commits_what_the_rule_chooses() -> None:
     assert rule.pending
     rule.commit(answer(canvas.step(canvas.whole, predict=block), [1, 12, 1, 14], [0.99, 0.2, 0.99, 0.3]))
     assert canvas.tokens.tolist() == [7, 11, MASK, 13, 14]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"unmask": "quota", "steps": 4},
+        {"unmask": "schedule", "steps": 2},
+        {"unmask": "threshold", "threshold": 1.01},
+        {"unmask": "factor", "factor": 1e-6},
+    ],
+)
+def test_the_most_certain_goes_first_of_those_that_round_to_1(settings: dict[str, Any]) -> None:
+    canvas, rule, block = started([7, *[MASK] * 4], settings=TWO.replace(**settings))
+    result = answer(canvas.step(canvas.whole, predict=block), [11, 12, 13, 14], [1.0] * 4)
+    rule.commit(replace(result, topk_log_probs=-np.array([[4e-9, 20], [3e-9, 20], [1e-9, 20], [2e-9, 20]], dtype=np.float32)))
+    assert canvas.tokens.tolist()[3] == 13
+    assert canvas.tokens.tolist()[1] == MASK
 
 
 def test_given_tokens_are_no_candidates() -> None:
