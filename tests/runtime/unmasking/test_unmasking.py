@@ -55,7 +55,6 @@ def test_commits_what_the_rule_chooses() -> None:
         {"unmask": "quota", "steps": 4},
         {"unmask": "schedule", "steps": 2},
         {"unmask": "threshold", "threshold": 1.01},
-        {"unmask": "factor", "factor": 1e-6},
     ],
 )
 def test_the_most_certain_goes_first_of_those_that_round_to_1(settings: dict[str, Any]) -> None:
