@@ -16,7 +16,7 @@ from .config import ModelConfig
 from .dtypes import DTYPES, DType
 from .schema import Range
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 TOP_K = 32
 
 AXES = ("B", "Q", "C", "R", "T")
@@ -91,10 +91,9 @@ def outputs(config: ModelConfig, cache_dtype: DType, candidates: int) -> list[Te
     rows = ("B", config.kv_heads, "Q", config.head_dim)
     return [
         TensorSpec("topk_ids", "int64", ("B", "R", candidates)),
-        TensorSpec("topk_logits", "float32", ("B", "R", candidates)),
-        TensorSpec("logsumexp", "float32", ("B", "R")),
+        TensorSpec("topk_log_probs", "float32", ("B", "R", candidates)),
         TensorSpec("entropy", "float32", ("B", "R")),
-        TensorSpec("target_logits", "float32", ("B", "R", "T")),
+        TensorSpec("target_log_probs", "float32", ("B", "R", "T")),
         TensorSpec("saliency_queries", "float32", ("B", config.layers, config.kv_heads, config.head_dim)),
         *(TensorSpec(name, cache_dtype, rows) for layer in range(config.layers) for name in new_names(layer)),
     ]

@@ -12,7 +12,7 @@ from ..decoding.settings import Settings
 from ..decoding.step import Forward, StepResult
 from ..decoding.trace import Choice
 from ..decoding.window import Block
-from .proposals import Proposals, confidences, sample
+from .proposals import Proposals, confidences, log_confidences, sample
 from .rule import Budget, Decision, Rule, find_rule
 
 FIRST = np.zeros(1, dtype=np.int64)
@@ -105,10 +105,12 @@ class BlockUnmasking:
         settings, random = self.unmasking.settings, self.unmasking.random
         rows, positions, current_ids = self._asked(result.step)
         temperature = settings.temperature
-        logits = result.topk_logits[rows] if temperature else result.topk_logits[: rows.size]
-        candidates = sample(logits, temperature, random)
-        confidence = confidences(settings.confidence, rows, candidates, result, random)
-        return Proposals(positions, result.topk_ids[rows, candidates], confidence, current_ids, rows, result)
+        log_probs = result.topk_log_probs[rows] if temperature else result.topk_log_probs[: rows.size]
+        candidates = sample(log_probs, temperature, random)
+        ids = result.topk_ids[rows, candidates]
+        log_confidence = log_confidences(settings.confidence, rows, candidates, result, random)
+        confidence = confidences(settings.confidence, log_confidence)
+        return Proposals(positions, ids, confidence, log_confidence, current_ids, rows, result)
 
     def _asked(self, forward: Forward) -> tuple[IntArray, IntArray, IntArray]:
         """Return the forward's rows that the rule looks at, their positions and what these hold, each `[m]`."""

@@ -75,7 +75,7 @@ def change_type(model: onnx.ModelProto) -> None:
 
 
 def drop_output(model: onnx.ModelProto) -> None:
-    del model.graph.output[3]
+    del model.graph.output[2]
 
 
 def swap_inputs(model: onnx.ModelProto) -> None:
@@ -139,7 +139,7 @@ def rename_weight(model: onnx.ModelProto) -> None:
     [
         (rename_axis, "input input_ids is INT64 ['B', 'queries'], the contract has int64 ['B', 'Q']"),
         (fix_axis, "input past_key_values.0.key is FLOAT ['B', 4, 512, 16]"),
-        (change_type, "output logsumexp is FLOAT16"),
+        (change_type, "output entropy is FLOAT16"),
         (drop_output, "its outputs are not the contract's: entropy"),
         (swap_inputs, "its inputs are not the contract's: other order"),
         (newer_opset, "opsets {'': 21} (manifest: 18), the portable flavour has 18"),
