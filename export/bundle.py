@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from ..graphs.dtypes import DType, parse_dtype
 from ..graphs.errors import DllmEdgeError
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
+from ..graphs.whole_file import write_json, write_whole
 from ..runtime.bundle.bundle import DECODING, Bundle
 from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
 from ..runtime.bundle.verified import remember, sha256_of
@@ -96,8 +96,8 @@ def export_bundle(
         (folder / "reports").mkdir()
         if written.errors:
             report = weight_report(written.errors, formats)
-            (folder / WEIGHT_REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+            write_json(folder / WEIGHT_REPORT, report, durable=False)
+        write_json(folder / MANIFEST, manifest.to_json(), durable=False)
         for name, record in written.files.items():
             remember((folder / name).stat(), record.sha256)
     return Bundle.open(Path(bundle_path))
@@ -180,10 +180,10 @@ def graph_file(flavour: Flavour, twin: DType | None = None) -> str:
 
 
 def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer, template: str | None) -> None:
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_whole(folder / "tokenizer.json", tokenizer.to_str(pretty=True), durable=False)
     if template is not None:
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
-    (folder / DECODING).write_text(json.dumps(_decoding(checkpoint), indent=1) + "\n", encoding="utf-8")
+        write_whole(folder / "chat_template.jinja", template, durable=False)
+    write_json(folder / DECODING, _decoding(checkpoint), durable=False)
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -8,7 +8,6 @@ where it is named: it takes 32 GB of disk, and more for each engine. What does n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ..graphs.errors import DllmEdgeError
+from ..graphs.whole_file import write_json
 from .benchmarks.finding import Finding, findings_table
 from .benchmarks.gpu.job import ENGINES, Job
 from .cli.doctor.checks import installed
@@ -71,7 +71,7 @@ def gpu_bench(
     else:
         print_results(data)
     if output:
-        output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        write_json(output, data)
 
 
 def plan_jobs(
@@ -136,7 +136,7 @@ def print_results(data: dict[str, Any]) -> None:
     for outcome in data["outcomes"]:
         if "error" in outcome:
             label = Job(**outcome["job"]).label
-            console.print(f"not measured: {label}: {outcome['error']}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"not measured: {label}: {outcome['error']}", soft_wrap=True, highlight=False)
 
 
 def main() -> None:

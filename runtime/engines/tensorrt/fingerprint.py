@@ -11,6 +11,7 @@ from typing import Any
 
 from ....graphs.contract import Profile
 from ....graphs.dtypes import DType
+from ....graphs.whole_file import write_json
 from ...bundle.bundle import WEIGHTS, Bundle
 from ...bundle.manifest import FileRecord, GraphFile
 from ..profiles import Workload
@@ -113,7 +114,7 @@ def weights_digest(bundle: Bundle) -> str:
 
 
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
-    (folder / FINGERPRINT).write_text(json.dumps(fingerprint.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FINGERPRINT, fingerprint.to_json(), durable=False)
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:

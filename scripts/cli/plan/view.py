@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from rich.console import RenderableType
 from rich.table import Table
 
 from ....export.plan.devices import GB
 from ....export.plan.plan import ASSUMPTIONS, Plan, Row
 from ....export.plan.speed import StepTime
 from ....export.plan.target import HEADROOM
-from ..terminal.output import key_values, screen, size
+from ..terminal.output import key_values, screen, size, verdict
 
 
 def print_plan(plan: Plan) -> None:
@@ -66,15 +67,15 @@ def _tokens(plan: Plan, cell: str) -> list[str]:
     return [cell] if plan.tokens_per_forward else []
 
 
-def _cells(plan: Plan, row: Row) -> list[str]:
+def _cells(plan: Plan, row: Row) -> list[RenderableType]:
     estimate, steady, peak = row.estimate, row.estimate.steady_cache_bytes, row.estimate.peak_cache_bytes
-    cells = [
+    cells: list[RenderableType] = [
         estimate.scenario.decode.system,
         str(estimate.scenario.decode.context),
         "none" if not peak else _short(steady) if steady == peak else f"{_short(steady)}\n({_short(peak)})",
         _short(estimate.activation_bytes),
         _short(estimate.run_bytes),
-        "[green]yes" if estimate.fits else "[red]no",
+        verdict(estimate.fits, "yes", "no"),
     ]
     if row.speed is None:
         return [*cells, "?", "?", *_tokens(plan, "?")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
@@ -13,6 +15,7 @@ import typer
 from ....graphs.errors import DllmEdgeError
 from .option_groups import expand_groups
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Newer Typers bring a Click of their own, older ones use the installed one: this base of a public class is either's.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -37,6 +40,9 @@ def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
     """Run `arguments` and exit: 0, 1 where a command found a fault, 2 for bad input, 3 where a plan does not fit, 130 for an
     interrupt."""
     warnings.showwarning = _warn  # type: ignore[assignment]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names of files need not be text, nor texts of JSON encodable: neither ends a command that has done its work.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         raise SystemExit(app(args=list(arguments), standalone_mode=False))
     except DllmEdgeError as error:
@@ -51,7 +57,12 @@ def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        fail(_reason(error))
+
+
+def _reason(error: OSError) -> str:
+    reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"{reason}: make room and run it again" if error.errno in FULL else reason
 
 
 def _warn(message: Warning | str, *_: object) -> None:

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from rich.text import Text
 
+from ....graphs.errors import DllmEdgeError
 from ....runtime.generate import Model
 from .bundles import require_export
-from .output import print_json, screen
+from .output import print_json, screen, verdict
 from .progress import StageProgress, progress_bars
 
 if TYPE_CHECKING:
@@ -46,15 +47,26 @@ def _counts(samples: int | None) -> dict[str, int]:
 
 
 def print_report(report: Report, as_json: bool) -> None:
-    """Print a report as JSON, or a heading and a paragraph for each level."""
+    """Print a report as JSON, or a heading and a paragraph for each level; raises where it could not be kept."""
     if as_json:
         print_json(report.to_json())
-        return
+    else:
+        _print_levels(report)
+    require_kept(report)
+
+
+def require_kept(report: Report) -> None:
+    """Raise `DllmEdgeError` where the report's file could not be written, once the report is printed."""
+    if report.lost is not None:
+        raise DllmEdgeError(report.lost)
+
+
+def _print_levels(report: Report) -> None:
     console = screen()
     line = partial(console.print, highlight=False)
     line(f"{report.subject} against {report.reference}", style="dim")
     for level in report.levels:
-        mark = "[green]holds[/]" if level.passed else "[red]FAILS[/]"
-        console.print(f"[bold]{level.name}[/] {mark} ({level.seconds:.1f} s)")
+        mark = verdict(level.passed, "holds", "FAILS")
+        console.print(Text(level.name, style="bold"), mark, f"({level.seconds:.1f} s)")
         for text in level.lines:
-            line(f"  {escape(text)}")
+            line(f"  {text}")
