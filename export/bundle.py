@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def export_bundle(
     lora: Path | None = None,
     link: bool = False,
     overwrite: bool = False,
+    allow_nonfinite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export a Hugging Face folder to a new bundle and open it.
@@ -63,14 +65,14 @@ def export_bundle(
     in groups of `group` inputs, `head_weights` and `embedding_weights` the same of the LM head and the embedding
     (`graphs.weight_formats`); `quantiser` chooses their integers and scales; `lora` is a PEFT adapter's folder, merged;
     `link` hard-links the checkpoint's files instead of writing the weights again; `overwrite` replaces a bundle that is
-    there, once the new one is complete.
+    there, once the new one is complete; `allow_nonfinite` exports NaN and infinity, which are refused otherwise.
 
     Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the path; nothing is left behind then.
     """
     progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
         raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
-    checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
+    checkpoint = replace(Checkpoint.open(Path(checkpoint_folder), lora), allow_nonfinite=allow_nonfinite)
     stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))
     _check_formats(formats, checkpoint, link)

@@ -42,7 +42,7 @@ def test_an_interrupt_leaves_no_traceback(command: Command, bundle: Path, monkey
 
     monkeypatch.setattr("dllm_edge.scripts.cli.terminal.evaluations.evaluate_together", interrupted)
     code, out, err = command("eval", bundle, "--task", "arithmetic")
-    assert (code, out, err) == (130, "", "")
+    assert (code, out, err) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_interrupt_leaves_no_traceback(command: Command, bundle: Path, monkey
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "out.json"),
-            "out.json: No space left on device: make room and run it",
+            "out.json: No space left on device: make room",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "out.json"), "out.json: Permission denied"),
     ],
