@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -14,17 +17,25 @@ def leave(number: int, _: object) -> None:
     os._exit(128 + number)
 
 
-def main() -> None:
-    """Import the command line and run it."""
-    previous = {number: signal.getsignal(number) for number in ENDINGS}
-    # One that is ignored, as under nohup, stays so.
-    caught = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """While this lasts, a signal that ends the process does so by `leave`; one that is ignored, as under nohup, stays so."""
+    here = current_thread() is main_thread()
+    previous = {number: signal.getsignal(number) for number in ENDINGS if here}
+    caught = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
     for number in caught:
         signal.signal(number, leave)
-    from .main import main as run
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
 
-    for number in caught:
-        signal.signal(number, previous[number])
+
+def main() -> None:
+    """Import the command line and run it."""
+    with leaving_at_once():
+        from .main import main as run
     try:
         run()
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.generate import Model
+from ..start import leaving_at_once
 from .bundles import require_export
 from .output import print_json, screen, verdict
 from .progress import StageProgress, progress_bars
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 def validate_against_torch(path: Path, checkpoint: Path | None, level: str | None, samples: int | None) -> Report:
     """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
     require_export()
-    from ....export.parity.torch_pair import TorchPair
-    from ....export.parity.validate import validate
+    with leaving_at_once():
+        from ....export.parity.torch_pair import TorchPair
+        from ....export.parity.validate import validate
 
     with progress_bars() as progress:
         return validate(TorchPair(path, checkpoint), level, _staged(progress), **_counts(samples))

@@ -54,9 +54,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name_and_count(
     tmp_path: Path, value: float, stored: str, wanted: DType
 ) -> None:
     checkpoint = damaged(tmp_path / "llada", value, stored)
-    with pytest.raises(
-        DllmEdgeError, match=rf"{FILE}: {NAME} has values that .* \(3 of 4096 are NaN or infinite\): .*--allow-nonfinite"
-    ):
+    with pytest.raises(DllmEdgeError, match=rf"{FILE}: {NAME} has .* \(3 of 4096 are NaN or infinite\): .*--allow-"):
         write_weights(checkpoint, tmp_path, wanted, silent)
 
 
@@ -110,9 +108,7 @@ def test_an_adapter_that_is_damaged_is_named(tmp_path: Path) -> None:
     tensors["base_model.model.model.transformer.blocks.2.v_proj.lora_B.weight"][0, :2] = math.inf
     save_file(tensors, file)
     checkpoint = Checkpoint.open(tmp_path / "llada", tmp_path / "adapter")
-    with pytest.raises(
-        DllmEdgeError, match=r"adapter_model\.safetensors: lora_B of .*blocks\.2\.v_proj\.weight has .* \(2 of 256"
-    ):
+    with pytest.raises(DllmEdgeError, match=r"adapter_model\.safetensors: lora_B of .*\.2\.v_proj\.weight has .* \(2 of 256"):
         write_weights(checkpoint, tmp_path, "float32", silent)
 
 

@@ -31,7 +31,6 @@ MODULES = (
     "typer",
     "rich.console",
     "dllm_edge.scripts.cli.terminal.launch",
-    "dllm_edge.scripts.cli.info",
     "numpy",
     "dllm_edge.runtime.bundle.bundle",
 )

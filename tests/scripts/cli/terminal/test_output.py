@@ -69,8 +69,8 @@ def test_validate_and_decodes_print_paths_as_they_are(command: Command, strange:
     assert "structure holds (" in out
     code, _, _ = command("run", strange, "--prompt", "".join(STRANGE), *SHORT, *BLOCKS)
     assert code == 0
-    for name, options in (("eval", ()), ("bench", ("--systems", "vanilla"))):
-        assert command(name, strange, "--task", "arithmetic", "--limit", "1", *options, *SHORT, *BLOCKS)[0] == 0
+    for name, options in (("eval", (*SHORT, *BLOCKS)), ("bench", ("--systems", "vanilla", "--gen-length", "32"))):
+        assert command(name, strange, "--task", "arithmetic", "--limit", "1", *options)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["info", "run", "eval", "bench", "validate", "build", "plan", "export"])
