@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from ..graphs.config import ModelConfig
 from ..graphs.contract import CACHE_OPERATIONS, Flavour, top_k
 from ..graphs.dtypes import DType, parse_dtype
-from ..graphs.errors import DllmEdgeError
+from ..graphs.errors import DllmEdgeError, unknown
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
 from ..graphs.whole_file import write_json, write_whole
@@ -71,7 +71,7 @@ def export_bundle(
     """
     progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
-        raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
+        raise unknown("flavour", flavour, FLAVOURS)
     checkpoint = replace(Checkpoint.open(Path(checkpoint_folder), lora), allow_nonfinite=allow_nonfinite)
     stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 from ...graphs.whole_file import write_json
 from .report import LEVELS, Level, LevelName, Report
 
@@ -21,7 +21,7 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 def levels_up_to(last: str | None) -> Sequence[LevelName]:
     """All levels, or those up to `last`."""
     if last is not None and last not in LEVELS:
-        raise DllmEdgeError(f"unknown level '{last}': choose one of {', '.join(LEVELS)}")
+        raise unknown("level", last, LEVELS)
     return LEVELS[: LEVELS.index(last) + 1] if last else LEVELS
 
 

@@ -84,9 +84,9 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
         console.print()
         console.print(Text(problem.question, style="bold"), Text(f"({problem.answer})", style="dim"))
         table = Table.grid(padding=(0, 2))
-        for width in (16, 40):
+        for width in (16, 34):
             table.add_column(width=width)
-        for width in (5, 10):
+        for width in (12, 10):
             table.add_column(width=width, justify="right")
         for evaluation in evaluations:
             table.add_row(*_answer(evaluation, index))
@@ -94,11 +94,11 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
 
 
 def _answer(evaluation: Evaluation, index: int) -> tuple[RenderableType, ...]:
-    """Return system, answer, whether it is right, and tokens per forward."""
+    """Return system, text, whether its answer (the last number) is right, and tokens per forward."""
     generation = evaluation.generations[index]
     return (
         evaluation.system,
         " ".join(generation.text.split()),
-        verdict(evaluation.correct[index], "right", "wrong"),
+        verdict(evaluation.correct[index], "answer right", "answer wrong"),
         Text(f"{generation.tokens_per_forward:.1f} t/fwd", style="dim"),
     )
