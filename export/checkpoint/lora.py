@@ -18,6 +18,8 @@ from .safetensors import StoredTensor, read_header
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+# Those in use are below a thousand; what is far beyond is damage, as are infinity and NaN.
+LARGEST_ALPHA = 1e6
 # Initialisations that also change the base weights; an adapter alone does not say by how much.
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 
@@ -35,7 +37,13 @@ class Lora:
         settings = read_object(folder / "adapter_config.json")
         refuse_unsupported(folder, settings)
         rank, alpha = settings.get("r"), settings.get("lora_alpha")
-        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1 or not is_finite(alpha):
+        if (
+            not isinstance(rank, int)
+            or isinstance(rank, bool)
+            or rank < 1
+            or not is_finite(alpha)
+            or not abs(alpha) < LARGEST_ALPHA
+        ):
             raise DllmEdgeError(
                 f"{folder}/adapter_config.json: r is {rank!r:.80} and lora_alpha {alpha!r:.80}; both must be numbers"
             )

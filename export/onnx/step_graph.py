@@ -17,6 +17,7 @@ from ...graphs.dtypes import DTYPES, DType
 from ...graphs.modules.attention import rotary_frequencies
 from ...graphs.modules.sampler_head import rivals
 from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
+from ...graphs.whole_file import write_whole
 from ..weights.location import WeightLocation
 from .dequantise import dequantise_weights
 from .shape_work import name_shape_work
@@ -66,7 +67,7 @@ def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightLocation
 
     No weight is read, and none comes into memory: a graph of 32 layers takes a few seconds and some hundred kilobytes.
     """
-    path.write_bytes(ir.to_proto(step_model(step, weights)).SerializeToString())
+    write_whole(path, ir.to_proto(step_model(step, weights)).SerializeToString(), durable=False)
 
 
 def step_model(step: StepGraph, weights: Mapping[str, WeightLocation]) -> ir.Model:

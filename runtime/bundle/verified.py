@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from ...graphs.whole_file import write_whole
 from .regular_file import open_regular, read_small
 
 CHUNK = 4 << 20
@@ -44,11 +45,9 @@ def recall(state: os.stat_result) -> str | None:
 def remember(state: os.stat_result, sha256: str) -> None:
     """Keep a file's hash for `recall`; without a word where the user's cache folder cannot be written."""
     path = _memory_path(state)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(sha256, encoding="ascii")
-        partial.replace(path)
+        write_whole(path, sha256, durable=False)
     except OSError:
         return
 

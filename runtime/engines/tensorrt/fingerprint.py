@@ -13,6 +13,7 @@ from ....graphs.contract import Flavour
 from ....graphs.dtypes import FloatDType
 from ....graphs.errors import DllmEdgeError, shown
 from ....graphs.schema import Form, Range, read
+from ....graphs.whole_file import write_json
 from ...bundle.bundle import WEIGHTS, Bundle
 from ...bundle.json_object import read_strict
 from ...bundle.manifest import FileRecord, GraphFile, Sha256, is_inside
@@ -115,7 +116,7 @@ def weights_digest(bundle: Bundle) -> str:
 
 
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
-    (folder / FINGERPRINT).write_text(json.dumps(fingerprint.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FINGERPRINT, fingerprint.to_json(), durable=False)
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
