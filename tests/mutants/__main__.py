@@ -1,0 +1,48 @@
+"""Put defects into copies of the package, one at a time, and see whether a test notices (`make mutants`).
+
+.venv/bin/python -m tests.mutants [--workers 2] [--every 20] [--seed 1] [--only runtime/engines]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import dllm_edge
+
+from .results import Result
+from .run import run
+from .sample import sample
+
+ROOT = Path(dllm_edge.__file__).resolve().parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Defects that tests should notice.")
+    parser.add_argument("--workers", type=int, default=1, help="mutants that are tried at a time")
+    parser.add_argument("--every", type=int, default=20, help="one of so many possible mutants of each file")
+    parser.add_argument("--seed", type=int, default=1, help="another seed draws other mutants")
+    parser.add_argument("--only", default="", help="files whose name begins so")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".mutants", help="results and copies of the tree")
+    options = parser.parse_args()
+    mutants = [mutant for mutant in sample(ROOT, options.every, options.seed) if mutant.file.startswith(options.only)]
+    print(f"{len(mutants)} mutants", flush=True)
+    survivors: list[Result] = []
+    for count, (result, known) in enumerate(run(ROOT, mutants, options.folder, options.workers), start=1):
+        if result.killed_by is None:
+            survivors.append(result)
+        if not known:
+            print(f"{count}/{len(mutants)} {line(result)}", flush=True)
+    print(f"killed {len(mutants) - len(survivors)} of {len(mutants)}; survivors:")
+    for result in survivors:
+        print(line(result))
+
+
+def line(result: Result) -> str:
+    """Return a result as one line."""
+    end = f"killed by {result.killed_by}" if result.killed_by else "SURVIVES"
+    return f"{result.file}:{result.line} {result.operator}: {result.before}  ->  {result.after}: {end}"
+
+
+if __name__ == "__main__":
+    main()
