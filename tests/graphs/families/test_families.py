@@ -90,6 +90,37 @@ def test_harmless_forms_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "key", "field", "value"),
+    [
+        ("llada", "rms_norm_eps", "norm_eps", 1e-5),
+        ("llada", "n_kv_heads", "kv_heads", 4),
+        ("llada", "mlp_hidden_size", "intermediate_size", 4 * 64),
+        ("llada", "embedding_size", "vocab_size", 288),
+        ("llada", "rope_theta", "rope_theta", 10_000.0),
+        ("llada", "weight_tying", "tie_embeddings", False),
+        ("llada", "include_qkv_bias", "query_key_value_bias", False),
+        ("llada", "pad_token_id", "pad_token_id", None),
+        ("dream", "num_key_value_heads", "kv_heads", 4),
+        ("dream", "rope_theta", "rope_theta", 10_000.0),
+        ("dream", "tie_word_embeddings", "tie_embeddings", False),
+        ("fast-dllm-v2", "bd_size", "attention_block", 32),
+        ("sdar", "block_size", "attention_block", 4),
+        ("sdar", "head_dim", "head_dim", 128),
+        ("sdar", "attention_bias", "query_key_value_bias", False),
+        ("sdar", "attention_bias", "output_bias", False),
+        ("qwen3", "rope_parameters", "rope_theta", 10_000.0),
+        ("llama", "head_dim", "head_dim", 16),
+    ],
+)
+def test_what_an_absent_key_means(name: str, key: str, field: str, value: Any) -> None:
+    """As in the reference implementation of each family, null and absent alike; the tiny configurations say otherwise."""
+    data = tiny.config_json(name)
+    without = {other: entry for other, entry in data.items() if other != key}
+    for absent in (without, without | {key: None}):
+        assert getattr(family_of(absent).config(absent), field) == value
+
+
+@pytest.mark.parametrize(
     ("name", "stored", "default"),
     [
         ("llada", "float16", "float16"),
