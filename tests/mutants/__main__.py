@@ -6,36 +6,46 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import dllm_edge
 
-from .results import Result
-from .run import run
+from .results import Result, Results
+from .run import BrokenTestsError, Runner
 from .sample import sample
+from .tree import Tree
 
 ROOT = Path(dllm_edge.__file__).resolve().parent
 
 
 def main() -> None:
+    options = parsed(sys.argv[1:])
+    mutants = [mutant for mutant in sample(ROOT, options.every, options.seed) if mutant.file.startswith(options.only)]
+    print(f"{len(mutants)} mutants", flush=True)
+    trees = [Tree(options.folder / f"tree-{worker}") for worker in range(options.workers)]
+    for tree in trees:
+        tree.fill(ROOT)
+    survivors: list[Result] = []
+    try:
+        for count, result in enumerate(Runner(ROOT, Results(options.folder / "results.jsonl"), trees).run(mutants), start=1):
+            print(f"{count}/{len(mutants)} {line(result)}", flush=True)
+            survivors += [result] if result.killed_by is None else []
+    except BrokenTestsError as error:
+        sys.exit(f"mutants: {error}")
+    print(f"killed {len(mutants) - len(survivors)} of {len(mutants)}; survivors:")
+    for result in sorted(survivors, key=lambda one: (one.file, one.line)):
+        print(line(result))
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Defects that tests should notice.")
     parser.add_argument("--workers", type=int, default=1, help="mutants that are tried at a time")
     parser.add_argument("--every", type=int, default=20, help="one of so many possible mutants of each file")
     parser.add_argument("--seed", type=int, default=1, help="another seed draws other mutants")
     parser.add_argument("--only", default="", help="files whose name begins so")
     parser.add_argument("--folder", type=Path, default=ROOT / ".mutants", help="results and copies of the tree")
-    options = parser.parse_args()
-    mutants = [mutant for mutant in sample(ROOT, options.every, options.seed) if mutant.file.startswith(options.only)]
-    print(f"{len(mutants)} mutants", flush=True)
-    survivors: list[Result] = []
-    for count, (result, known) in enumerate(run(ROOT, mutants, options.folder, options.workers), start=1):
-        if result.killed_by is None:
-            survivors.append(result)
-        if not known:
-            print(f"{count}/{len(mutants)} {line(result)}", flush=True)
-    print(f"killed {len(mutants) - len(survivors)} of {len(mutants)}; survivors:")
-    for result in survivors:
-        print(line(result))
+    return parser.parse_args(arguments)
 
 
 def line(result: Result) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Result:
-    """`killed_by` is the first test that failed, None for a survivor; `tests` the hash of the test files run till then."""
+    """What one run of tests made of a mutant: `killed_by` is the first test that failed, None where all passed.
+
+    `tests` is the hash of the test files that were run.
+    """
 
     key: str
     tests: str
@@ -31,14 +34,6 @@ class Results:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             result = Result(**json.loads(line))
             self.known[result.key, result.tests] = result
-
-    def find(self, key: str, hashes: list[str]) -> Result | None:
-        """Return what is known of a mutant: killed by tests that are as they were, or a survivor of all (the last hash)."""
-        for tests in hashes:
-            result = self.known.get((key, tests))
-            if result is not None and (result.killed_by is not None or tests == hashes[-1]):
-                return result
-        return None
 
     def add(self, result: Result) -> None:
         self.known[result.key, result.tests] = result

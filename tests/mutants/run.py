@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 
 from .mutant import Mutant
 from .results import Result, Results
-from .stages import stages, tests_hash
+from .stages import STAGES, hash_of_tests
 from .tree import Tree
 
 LEAST_LIMIT = 60.0  # seconds; a slow machine is no defect
 SLOWER = 5.0  # times what the tests take without a defect
+
+
+class BrokenTestsError(Exception):
+    """Tests that fail without a defect, which would notice every one."""
 
 
 class Limits:
@@ -28,64 +30,63 @@ class Limits:
         self.lock = threading.Lock()
 
     def limit(self, tree: Tree, paths: list[str]) -> float:
-        """Return the limit for `paths`; they have to pass in `tree`, which has no defect in it."""
+        """Return the limit for `paths`; raises `BrokenTestsError` where they fail in `tree`, which has no defect in it."""
         with self.lock:
             if tuple(paths) not in self.limits:
                 begun = time.monotonic()
-                failure = tree.first_failure(paths, limit=1800.0)
+                failure = tree.first_failure(paths, limit=3600.0)
                 if failure is not None:
-                    sys.exit(f"mutants: {failure} fails without a defect; mend that first")
+                    raise BrokenTestsError(f"{failure} fails without a defect: mend that first")
                 self.limits[tuple(paths)] = max(LEAST_LIMIT, SLOWER * (time.monotonic() - begun))
             return self.limits[tuple(paths)]
 
 
-def run(root: Path, mutants: list[Mutant], folder: Path, workers: int) -> Iterator[tuple[Result, bool]]:
-    """Yield a result for each mutant, and whether it was known before; the others are tried by `workers` at a time.
+class Runner:
+    """Tries mutants of the package at `root`, one at a time in each tree; what is known of them is not tried again."""
 
-    `folder` gets the results (`results.jsonl`) and the copies of the tree.
-    """
-    results, limits = Results(folder / "results.jsonl"), Limits()
-    unknown = []
-    for mutant in mutants:
-        known = results.find(mutant.key((root / mutant.file).read_bytes()), hashes(root, mutant))
-        if known is None:
-            unknown.append(mutant)
-        else:
-            yield known, True
-    trees: SimpleQueue[Tree] = SimpleQueue()
-    for worker in range(min(workers, len(unknown))):
-        tree = Tree(folder / f"tree-{worker}")
-        tree.fill(root)
-        trees.put(tree)
+    def __init__(self, root: Path, results: Results, trees: Iterable[Tree]) -> None:
+        self.root, self.results, self.limits = root, results, Limits()
+        self.idle: SimpleQueue[Tree] = SimpleQueue()
+        self.workers = 0
+        for tree in trees:
+            self.idle.put(tree)
+            self.workers += 1
 
-    def tried(mutant: Mutant) -> Result:
-        tree = trees.get()
+    def run(self, mutants: list[Mutant]) -> Iterator[Result]:
+        """Yield each mutant's result: that of the run which killed it, or of the last, which it survived, as they come."""
+        pool = ThreadPoolExecutor(self.workers)
         try:
-            return outcome(tree, mutant, limits)
+            for stage in STAGES:
+                paths = {mutant: stage(self.root, mutant.file) for mutant in mutants}
+                jobs = {pool.submit(self.result, mutant, paths[mutant]): mutant for mutant in mutants if paths[mutant]}
+                mutants = [mutant for mutant in mutants if not paths[mutant]]
+                for job in as_completed(jobs):
+                    result = job.result()
+                    if result.killed_by is None and stage is not STAGES[-1]:
+                        mutants.append(jobs[job])
+                    else:
+                        yield result
         finally:
-            trees.put(tree)
+            pool.shutdown(cancel_futures=True)
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        for result in pool.map(tried, unknown):
-            results.add(result)
-            yield result, False
+    def result(self, mutant: Mutant, paths: list[str]) -> Result:
+        """Return what the tests `paths` make of a mutant."""
+        tests, key = hash_of_tests(self.root, paths), mutant.key((self.root / mutant.file).read_bytes())
+        known = self.results.known.get((key, tests))
+        if known is not None:
+            return known
+        tree = self.idle.get()
+        try:
+            found = self.trial(tree, mutant, paths, (key, tests))
+        finally:
+            self.idle.put(tree)
+        self.results.add(found)
+        return found
 
-
-def hashes(root: Path, mutant: Mutant) -> list[str]:
-    """Return the hash of the tests that a mutant has met after each of its runs."""
-    runs = stages(root, mutant.file)
-    return [tests_hash(root, list(chain(*runs[: count + 1]))) for count in range(len(runs))]
-
-
-def outcome(tree: Tree, mutant: Mutant, limits: Limits) -> Result:
-    """Return what the tests of a mutant's file make of it, run by run until one fails."""
-    source = (tree.package / mutant.file).read_bytes()
-    met, begun = hashes(tree.package, mutant), time.monotonic()
-    tests, failure = "", None
-    for tests, paths in zip(met, stages(tree.package, mutant.file), strict=True):  # noqa: B007 - used below
-        failure = tree.failure(mutant, paths, limits.limit(tree, paths))
-        if failure is not None:
-            break
-    before, after = mutant.lines(source)
-    seconds = round(time.monotonic() - begun, 1)
-    return Result(mutant.key(source), tests, mutant.file, mutant.line, mutant.operator, before, after, failure, seconds)
+    def trial(self, tree: Tree, mutant: Mutant, paths: list[str], identity: tuple[str, str]) -> Result:
+        limit = self.limits.limit(tree, paths)
+        begun = time.monotonic()
+        failure = tree.failure(mutant, paths, limit)
+        seconds = round(time.monotonic() - begun, 1)
+        before, after = mutant.lines((tree.package / mutant.file).read_bytes())
+        return Result(*identity, mutant.file, mutant.line, mutant.operator, before, after, failure, seconds)

@@ -1,4 +1,4 @@
-"""Which tests a file's mutants meet: those of its own test file, then those that try it beside others."""
+"""Which tests a file's mutants meet: its own test file, then what tries it beside others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DECODING = (
 )
 # By the longest name that begins a file's own.
 WIDER: dict[str, tuple[str, ...]] = {
-    "runtime": ("tests/runtime/test_generate.py", "tests/runtime/test_generate_errors.py", *DECODING),
+    "runtime": ("tests/runtime/test_generate_errors.py", *DECODING),
     "runtime/bundle": ("tests/runtime/bundle", "tests/runtime/test_generate.py", "tests/runtime/test_generate_errors.py"),
     "runtime/decoding": DECODING,
     "runtime/unmasking": DECODING,
@@ -37,16 +37,24 @@ WIDER: dict[str, tuple[str, ...]] = {
 }
 
 
-def stages(root: Path, file: str) -> list[list[str]]:
-    """Return the runs of tests that a mutant of `file` has to pass to survive, as paths for pytest, in their order."""
+def own_tests(root: Path, file: str) -> list[str]:
+    """Return the file's own test file, in a list for pytest; empty where it has none."""
     path = PurePosixPath(file)
     own = f"tests/{path.parent}/test_{path.stem}.py"
+    return [own] if (root / own).exists() else []
+
+
+def wider_tests(root: Path, file: str) -> list[str]:
+    """Return what tries the file beside others, as paths for pytest."""
     begun = [name for name in WIDER if file == name or file.startswith(f"{name}/")]
-    wider = [name for name in WIDER[max(begun, key=len)] if (root / name).exists() and name != own]
-    return [[own], wider] if (root / own).exists() else [wider]
+    return [name for name in WIDER[max(begun, key=len)] if (root / name).exists()]
 
 
-def tests_hash(root: Path, paths: list[str]) -> str:
+STAGES = (own_tests, wider_tests)
+"""What a mutant has to pass to survive, the quick before the slow."""
+
+
+def hash_of_tests(root: Path, paths: list[str]) -> str:
     """Return a hash of the names and contents of all test files under `paths`."""
     digest = hashlib.sha256()
     for path in paths:

@@ -90,11 +90,12 @@ def test_harmless_forms_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "field", "value"),
+    ("name", "keys", "field", "value"),
     [
         ("llada", "rms_norm_eps", "norm_eps", 1e-5),
         ("llada", "n_kv_heads", "kv_heads", 4),
         ("llada", "mlp_hidden_size", "intermediate_size", 4 * 64),
+        ("llada", "mlp_hidden_size mlp_ratio", "intermediate_size", 4 * 64),
         ("llada", "embedding_size", "vocab_size", 288),
         ("llada", "rope_theta", "rope_theta", 10_000.0),
         ("llada", "weight_tying", "tie_embeddings", False),
@@ -112,11 +113,11 @@ def test_harmless_forms_are_read() -> None:
         ("llama", "head_dim", "head_dim", 16),
     ],
 )
-def test_what_an_absent_key_means(name: str, key: str, field: str, value: Any) -> None:
+def test_what_an_absent_key_means(name: str, keys: str, field: str, value: Any) -> None:
     """As in the reference implementation of each family, null and absent alike; the tiny configurations say otherwise."""
     data = tiny.config_json(name)
-    without = {other: entry for other, entry in data.items() if other != key}
-    for absent in (without, without | {key: None}):
+    without = {key: entry for key, entry in data.items() if key not in keys.split()}
+    for absent in (without, without | dict.fromkeys(keys.split())):
         assert getattr(family_of(absent).config(absent), field) == value
 
 
