@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+
+def tests_of(name: str, asserted: str) -> str:
+    return f"from dllm_edge.runtime.numbers import {name}\n\n\ndef test_{name}():\n    assert {asserted}\n"
+
+
 SOURCE = "def least(a, b):\n    return a < b\n\n\ndef step(a):\n    return a + 1\n\n\ndef spare(a):\n    return a - 1\n"
 FILES = {
     "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib --confcutdir=tests'\n",
@@ -13,8 +18,8 @@ FILES = {
     "runtime/numbers.py": SOURCE,
     "tests/__init__.py": "",
     "tests/runtime/__init__.py": "",
-    "tests/runtime/test_numbers.py": "from dllm_edge.runtime.numbers import least\n\n\ndef test_least():\n    assert not least(1, 1)\n",
-    "tests/runtime/test_generate.py": "from dllm_edge.runtime.numbers import step\n\n\ndef test_step():\n    assert step(1) == 2\n",
+    "tests/runtime/test_numbers.py": tests_of("least", "not least(1, 1)"),
+    "tests/runtime/test_generate.py": tests_of("step", "step(1) == 2"),
 }
 
 

@@ -27,12 +27,15 @@ class QuickTree(Tree):
         exec((self.package / FILE).read_text(), names)  # noqa: S102
         for path in filter(None, paths):
             exec((self.package / path).read_text().partition("\n")[2], names)  # noqa: S102
-        for name in [name for name in names if name.startswith("test_")]:
-            try:
-                names[name]()
-            except AssertionError:
-                return f"{name}"
-        return None
+        return next((name for name in list(names) if name.startswith("test_") and fails(names[name])), None)
+
+
+def fails(test: Callable[[], None]) -> bool:
+    try:
+        test()
+    except AssertionError:
+        return True
+    return False
 
 
 @pytest.fixture
