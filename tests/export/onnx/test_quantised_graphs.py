@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,11 +25,9 @@ from ..weights.plain_quantiser import as_stored
 FLAVOURS = ("fused", "portable")
 
 
-def exported(
-    folder: Path, family: str, *, tie: bool = False, dtype: str = "float32", group: int = 32, **options: str
-) -> Bundle:
+def exported(folder: Path, family: str, *, tie: bool = False, dtype: str = "float32", **options: Any) -> Bundle:
     checkpoint = write_tiny(folder / "checkpoint", family, dtype=dtype, tie=tie)
-    return export_bundle(checkpoint, folder / "bundle", dtype=dtype, group=group, **options)  # type: ignore[arg-type]
+    return export_bundle(checkpoint, folder / "bundle", dtype=dtype, **{"group": 32, **options})
 
 
 def rounded_reference(bundle: Bundle) -> Reference:
