@@ -21,14 +21,15 @@ ROOT = Path(dllm_edge.__file__).resolve().parent
 
 def main() -> None:
     options = parsed(sys.argv[1:])
-    mutants = [mutant for mutant in sample(ROOT, options.every, options.seed) if mutant.file.startswith(options.only)]
-    print(f"{len(mutants)} mutants", flush=True)
     trees = [Tree(options.folder / f"tree-{worker}") for worker in range(options.workers)]
     for tree in trees:
         tree.fill(ROOT)
+    drawn = sample(trees[0].package, options.every, options.seed)
+    mutants = [mutant for mutant in drawn if mutant.file.startswith(options.only)]
+    print(f"{len(mutants)} mutants", flush=True)
     survivors: list[Result] = []
     try:
-        for count, result in enumerate(Runner(ROOT, Results(options.folder / "results.jsonl"), trees).run(mutants), start=1):
+        for count, result in enumerate(Runner(Results(options.folder / "results.jsonl"), trees).run(mutants), start=1):
             print(f"{count}/{len(mutants)} {line(result)}", flush=True)
             survivors += [result] if result.killed_by is None else []
     except BrokenTestsError as error:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 from queue import SimpleQueue
 
 from .mutant import Mutant
@@ -42,18 +41,22 @@ class Limits:
 
 
 class Runner:
-    """Tries mutants of the package at `root`, one at a time in each tree; what is known of them is not tried again."""
+    """Tries mutants, one at a time in each of the trees, which are equal; what is known of them is not tried again.
 
-    def __init__(self, root: Path, results: Results, trees: Iterable[Tree]) -> None:
-        self.root, self.results, self.limits = root, results, Limits()
+    Files are read in a tree, never where they were copied from: those may change while tests run.
+    """
+
+    def __init__(self, results: Results, trees: Sequence[Tree]) -> None:
+        self.results, self.limits = results, Limits()
+        self.root, self.workers = trees[0].package, len(trees)
         self.idle: SimpleQueue[Tree] = SimpleQueue()
-        self.workers = 0
+        self.keys: dict[Mutant, str] = {}
         for tree in trees:
             self.idle.put(tree)
-            self.workers += 1
 
     def run(self, mutants: list[Mutant]) -> Iterator[Result]:
         """Yield each mutant's result: that of the run which killed it, or of the last, which it survived, as they come."""
+        self.keys = {mutant: mutant.key((self.root / mutant.file).read_bytes()) for mutant in mutants}
         pool = ThreadPoolExecutor(self.workers)
         try:
             for stage in STAGES:
@@ -71,13 +74,13 @@ class Runner:
 
     def result(self, mutant: Mutant, paths: list[str]) -> Result:
         """Return what the tests `paths` make of a mutant."""
-        tests, key = hash_of_tests(self.root, paths), mutant.key((self.root / mutant.file).read_bytes())
-        known = self.results.known.get((key, tests))
+        identity = self.keys[mutant], hash_of_tests(self.root, paths)
+        known = self.results.known.get(identity)
         if known is not None:
             return known
         tree = self.idle.get()
         try:
-            found = self.trial(tree, mutant, paths, (key, tests))
+            found = self.trial(tree, mutant, paths, identity)
         finally:
             self.idle.put(tree)
         self.results.add(found)

@@ -47,7 +47,7 @@ def tried(root: Path) -> Callable[..., tuple[list[Result], list[str]]]:
         tree.fill(root)
         object.__setattr__(tree, "runs", [])
         mutants = mutants_of(FILE, (root / FILE).read_text())
-        found = list(Runner(root, Results(root.parent / "results.jsonl"), [tree]).run(mutants))
+        found = list(Runner(Results(root.parent / "results.jsonl"), [tree]).run(mutants))
         assert (tree.package / FILE).read_text() == (root / FILE).read_text()
         return sorted(found, key=lambda result: (result.line, result.after)), tree.runs
 

@@ -127,6 +127,7 @@ def test_infill_keeps_what_is_given(model: Model) -> None:
         assert MASK not in result.canvas
         assert result.token_ids == result.canvas[1:8]
         assert result.forwards <= 4
+        assert (result.settings.gen_length, result.settings.block_length, result.settings.early_stop) == (7, 0, False)
     assert model.infill(tokens, block_length=7).canvas == model.infill(tokens).canvas
 
 
