@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from .mutant import Mutant
-from .tree import TIMED_OUT, Tree
+from .tree import FAILED, TIMED_OUT, Tree
 
 FILE, OWN, WIDER = "runtime/numbers.py", "tests/runtime/test_numbers.py", "tests/runtime/test_generate.py"
 
@@ -30,6 +30,21 @@ def test_the_test_that_fails_with_a_defect_and_the_file_as_it_was_again(
     mutant = Mutant(FILE, 1, "any", start, start + len(old), new)
     assert tree.failure(mutant, [OWN, WIDER], limit=3.0 if failure == TIMED_OUT else 60.0) == failure
     assert (tree.package / FILE).read_text() == source == (root / FILE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("FAILED a.py::b - assert [1] == [2]", "a.py::b"),
+        ("FAILED a.py::b[one two] - assert [1] == [2]", "a.py::b[one two]"),
+        ("FAILED a.py::b[one - two]", "a.py::b[one - two]"),
+        ("ERROR a.py - ImportError", "a.py"),
+    ],
+)
+def test_names_of_tests_that_fail(line: str, name: str) -> None:
+    found = FAILED.search(f"1 failed\n{line}\n")
+    assert found is not None
+    assert found[1] == name
 
 
 def test_a_copy_has_what_git_would_add(root: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from .mutant import Mutant
 
 MEMORY = 10 * 2**30  # bytes: a defect that fills the memory must not take the machine with it
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 TIMED_OUT = "the time limit"
 
 
