@@ -11,7 +11,7 @@ import pytest
 
 from dllm_edge.export.parity import engine_runner
 from dllm_edge.export.parity.decodes import short_use
-from dllm_edge.export.parity.engine_pair import EnginePair
+from dllm_edge.export.parity.engine_pair import EnginePair, loaded_step
 from dllm_edge.export.parity.layers import check_layers
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -55,8 +55,10 @@ def levels(model: Model, level: str | None = None) -> dict[str, list[str]]:
 
 
 def test_float16_on_the_cpu(bundle: Bundle) -> None:
-    report = validate(EnginePair(load(bundle.path, compute="float16"), threads=1), samples=2)
+    pair = EnginePair(load(bundle.path, compute="float16"), threads=1)
+    report = validate(pair, samples=2)
     assert report.passed
+    assert loaded_step(pair.reference.engine).handle.get_session_options().intra_op_num_threads == 1
     assert [level.name for level in report.levels] == ["structure", "layers", "trajectory", "task"]
     assert (report.subject, report.reference) == ("onnxruntime in float16", "ONNX Runtime on a CPU in float32")
     kept = bundle.path / "reports" / "validate-onnxruntime-float16.json"
