@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from .mutant import Mutant
 from .results import Result, Results
 from .stages import STAGES, hash_of_tests
-from .tree import Tree
+from .tree import TIMED_OUT, Tree
 
 LEAST_LIMIT = 60.0  # seconds; a slow machine is no defect
 SLOWER = 5.0  # times what the tests take without a defect
@@ -37,6 +37,12 @@ class Limits:
                 if failure is not None:
                     raise BrokenTestsError(f"{failure} fails without a defect: mend that first")
                 self.limits[tuple(paths)] = max(LEAST_LIMIT, SLOWER * (time.monotonic() - begun))
+            return self.limits[tuple(paths)]
+
+    def lengthen(self, paths: list[str]) -> float:
+        """Return the limit for `paths`, which is twice as long from now on."""
+        with self.lock:
+            self.limits[tuple(paths)] *= 2
             return self.limits[tuple(paths)]
 
 
@@ -90,6 +96,10 @@ class Runner:
         limit = self.limits.limit(tree, paths)
         begun = time.monotonic()
         failure = tree.failure(mutant, paths, limit)
+        while failure == TIMED_OUT and tree.first_failure(paths, limit / 2) == TIMED_OUT:
+            # The machine has become slower than the limit allows for: that is no defect.
+            limit = self.limits.lengthen(paths)
+            failure = tree.failure(mutant, paths, limit)
         seconds = round(time.monotonic() - begun, 1)
         before, after = mutant.lines((tree.package / mutant.file).read_bytes())
         return Result(*identity, mutant.file, mutant.line, mutant.operator, before, after, failure, seconds)

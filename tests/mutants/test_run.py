@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from .operators import mutants_of
 from .results import Result, Results
 from .run import BrokenTestsError, Runner
 from .stages import hash_of_tests, own_tests, wider_tests
-from .tree import Tree
+from .tree import TIMED_OUT, Tree
 
 FILE, OWN, WIDER = "runtime/numbers.py", "tests/runtime/test_numbers.py", "tests/runtime/test_generate.py"
 
@@ -92,6 +93,24 @@ def test_tests_that_fail_without_a_defect_are_no_judge(
     (root / OWN).write_text((root / OWN).read_text().replace("not ", ""))
     with pytest.raises(BrokenTestsError, match="test_least fails without a defect: mend that first"):
         tried()
+
+
+def test_a_machine_that_has_become_slow_notices_nothing(root: Path) -> None:
+    """What takes twice the limit without a defect, too, is given longer; what alone never ends has been noticed."""
+
+    class SlowTree(Tree):
+        def first_failure(self, paths: list[str], limit: float) -> str | None:
+            needed = math.inf if "a <= b" in (self.package / FILE).read_text() else needs.pop(0) if needs else 1.0
+            return None if needed <= limit else TIMED_OUT
+
+    tree = SlowTree(root.parent / "tree")
+    tree.fill(root)
+    mutants = {mutant.lines((root / FILE).read_bytes())[1]: mutant for mutant in mutants_of(FILE, (root / FILE).read_text())}
+    # Without a defect at first; then with one, without, and with it again.
+    needs = [0.0, 100.0, 100.0, 100.0]
+    runner = Runner(Results(root.parent / "results.jsonl"), [tree])
+    assert killers(list(runner.run([mutants["return a + 2"]]))) == [None]
+    assert killers(list(runner.run([mutants["return a <= b"]]))) == [TIMED_OUT]
 
 
 def test_the_tests_of_a_file(root: Path) -> None:

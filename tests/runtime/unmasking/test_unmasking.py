@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
@@ -44,6 +47,27 @@ def test_commits_what_the_rule_chooses() -> None:
     assert rule.pending
     rule.commit(answer(canvas.step(canvas.whole, predict=block), [1, 12, 1, 14], [0.99, 0.2, 0.99, 0.3]))
     assert canvas.tokens.tolist() == [7, 11, MASK, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("changes", "gates"),
+    [
+        ({"unmask": "quota"}, []),
+        ({"unmask": "threshold", "threshold": 0.6}, [0.6]),
+        ({"unmask": "factor", "factor": 1.2}, [1 - 1.2 / 2, 1 - 1.2 / 3, 1 - 1.2 / 4]),
+    ],
+)
+def test_a_trace_has_what_the_rule_chose_by(changes: dict[str, Any], gates: list[float]) -> None:
+    """What the trajectory level of `validate` tells rounding from error by: scores, and the rule's own gates."""
+    canvas = Canvas([7, MASK, 8, MASK, MASK], CONFIG)
+    block = Block(canvas.start, canvas.stop)
+    unmasking = Unmasking(canvas, TWO.replace(**changes), np.random.default_rng(0), traced=True)
+    unmasking.begin(block).commit(answer(canvas.step(canvas.whole, predict=block), [11, 9, 12, 13], [0.7, 0.9, 0.5, 0.2]))
+    (choice,) = unmasking.take_choices()
+    assert choice.positions.tolist() == [1, 3, 4]
+    np.testing.assert_allclose(choice.scores, [0.7, 0.5, 0.2], rtol=1e-6)
+    assert list(choice.gates) == pytest.approx(gates)
+    assert unmasking.take_choices() == []
 
 
 def test_given_tokens_are_no_candidates() -> None:
