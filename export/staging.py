@@ -84,9 +84,9 @@ def _check_free(path: Path, overwrite: bool, content: Content) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not content.holds(path):
-        raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away or choose another path")
+        raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away")
     if not overwrite:
-        raise DllmEdgeError(f"{path}: already holds a {content.name}: remove it or choose another path")
+        raise DllmEdgeError(f"{path}: already holds a {content.name}: give --overwrite to replace it, or choose another path")
 
 
 @contextmanager
@@ -113,9 +113,7 @@ def _locked(path: Path, content: Content) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise DllmEdgeError(
-                f"{path}: another {content.work} to this path is running: wait for it, or choose another"
-            ) from error
+            raise DllmEdgeError(f"{path}: another {content.work} to this path is running: wait until it has ended") from error
         # Whoever held it before has unlinked the file: the lock on a file without a name keeps nobody out.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == lock.stat().st_ino:

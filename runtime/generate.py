@@ -88,15 +88,27 @@ class Model:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
         return settings_of(self.bundle, system, changes)
 
-    def encode(self, prompt: Prompt | None = None, messages: Sequence[Message] | None = None, chat: bool = True) -> list[int]:
-        """Token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages."""
+    def encode(
+        self,
+        prompt: Prompt | None = None,
+        messages: Sequence[Message] | None = None,
+        chat: bool = True,
+        special_tokens: bool = False,
+    ) -> list[int]:
+        """Token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages.
+
+        Special tokens are the chat template's: texts that contain one are refused, unless `special_tokens` allows it, as for a
+        prompt that was rendered elsewhere (`chat=False`).
+        """
         if (prompt is None) == (messages is None):
             raise DllmEdgeError("give either a prompt or messages")
         if prompt is not None and not isinstance(prompt, str):
             return list(prompt)
         if messages is None and chat and self.tokenizer.chat_template is not None:
             messages = [{"role": "user", "content": str(prompt)}]
-        return self.tokenizer.encode(str(prompt) if messages is None else self.tokenizer.chat(messages))
+        if messages is None:
+            return self.tokenizer.encode(str(prompt), special_tokens)
+        return self.tokenizer.encode(self.tokenizer.chat(messages, special_tokens), special_tokens=True)
 
     def generate(
         self,
@@ -105,12 +117,13 @@ class Model:
         messages: Sequence[Message] | None = None,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         trace: bool = False,
         **settings: Any,
     ) -> Generation:
         """Decode one prompt with a system; `settings` are those that `dllm-edge systems` lists for it."""
-        request = self.request(self.encode(prompt, messages, chat), system, seed, trace, **settings)
+        request = self.request(self.encode(prompt, messages, chat, special_tokens), system, seed, trace, **settings)
         return self.decode([request])[0]
 
     def generate_batch(
@@ -119,6 +132,7 @@ class Model:
         *,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         trace: bool = False,
         max_batch: int = 8,
@@ -127,7 +141,10 @@ class Model:
         """Decode several prompts together, at most `max_batch` at a time; the same results in the prompts' order."""
         if isinstance(prompts, str):
             raise DllmEdgeError("a batch is a list of prompts: for one prompt use generate()")
-        requests = [self.request(self.encode(prompt, chat=chat), system, seed, trace, **settings) for prompt in prompts]
+        requests = [
+            self.request(self.encode(prompt, chat=chat, special_tokens=special_tokens), system, seed, trace, **settings)
+            for prompt in prompts
+        ]
         return self.decode(requests, max_batch)
 
     def stream(
@@ -137,11 +154,12 @@ class Model:
         messages: Sequence[Message] | None = None,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         **settings: Any,
     ) -> Generator[Event, None, None]:
         """Decode one prompt and yield each change of its canvas as it happens. Closing the iterator cancels."""
-        request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
+        request = self.request(self.encode(prompt, messages, chat, special_tokens), system, seed, **settings)
         check_served(self.engine, [request])
         return self._stream(request)
 

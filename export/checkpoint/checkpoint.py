@@ -17,6 +17,7 @@ from ...graphs.families import Family, family_of
 from ...graphs.modules.transformer import Transformer
 from ...graphs.parameters import EMBEDDING, LM_HEAD, parameter_shapes
 from ..json_file import read_object
+from ..missing_folder import missing_folder
 from .lora import Lora
 from .safetensors import StoredTensor, stored_tensors
 
@@ -41,7 +42,7 @@ class Checkpoint:
         Raises `DllmEdgeError` for a model that is not supported and for files that are missing, damaged or do not fit.
         """
         if not folder.is_dir():
-            raise DllmEdgeError(f"{folder}: there is no such folder")
+            raise missing_folder(folder, "give a Hugging Face folder")
         data = read_object(folder / "config.json")
         family = family_of(data)
         config = family.config(data)

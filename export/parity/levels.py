@@ -8,8 +8,9 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 from .report import LEVELS, Level, LevelName, Report
 
 REPORTS = "reports"
@@ -18,7 +19,7 @@ REPORTS = "reports"
 def levels_up_to(last: str | None) -> Sequence[LevelName]:
     """All levels, or those up to `last`."""
     if last is not None and last not in LEVELS:
-        raise DllmEdgeError(f"unknown level '{last}': choose one of {', '.join(LEVELS)}")
+        raise unknown("level", last, LEVELS)
     return LEVELS[: LEVELS.index(last) + 1] if last else LEVELS
 
 
@@ -38,9 +39,25 @@ def keep(report: Report, file: Path) -> None:
     """Write the report; where the bundle cannot be written to, warn: what was found is still there to be printed."""
     try:
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(with_kept_levels(report, file), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         warnings.warn(f"{file}: the report is not kept, it cannot be written ({error.strerror})", stacklevel=2)
+
+
+def with_kept_levels(report: Report, file: Path) -> dict[str, Any]:
+    """Return the report as JSON, with the later levels that `file` has of the same subject, reference and versions.
+
+    They are left out where a level of the report fails: they would fail for its reason now.
+    """
+    data, names = report.to_json(), [level.name for level in report.levels]
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if report.passed and all(kept[field] == data[field] for field in ("subject", "reference", "versions")):
+            data["levels"] += [level for level in kept["levels"] if level["name"] not in names]
+            data["passed"] = all(level["passed"] for level in data["levels"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return report.to_json()
+    return data
 
 
 def not_applicable(name: LevelName, why: str) -> Level:

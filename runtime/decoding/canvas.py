@@ -46,7 +46,9 @@ class Canvas:
             raise DllmEdgeError("the prompt is empty: give it at least one token")
         if config.mask_token_id in prompt:
             raise DllmEdgeError(f"the prompt contains the mask token (id {config.mask_token_id}): use a canvas for infilling")
-        _check_length(len(prompt) + gen_length, config)
+        room = config.max_positions - len(prompt)
+        lower = f", or lower gen_length to {room}" if room > 0 else ""
+        _check_length(len(prompt) + gen_length, config, f"shorten the prompt{lower}")
         mask = -1 if config.mask_token_id is None else config.mask_token_id
         return cls([*prompt, *[mask] * gen_length], config)
 
@@ -267,13 +269,10 @@ def _checked(tokens: Sequence[int] | IntArray, config: ModelConfig) -> IntArray:
     if array.min() < 0 or array.max() >= config.vocab_size:
         outside = int(array[(array < 0) | (array >= config.vocab_size)][0])
         raise DllmEdgeError(f"token id {outside} lies outside the vocabulary of {config.vocab_size}")
-    _check_length(int(array.size), config)
+    _check_length(int(array.size), config, "give a shorter canvas")
     return array.astype(np.int64)
 
 
-def _check_length(length: int, config: ModelConfig) -> None:
+def _check_length(length: int, config: ModelConfig, remedy: str) -> None:
     if length > config.max_positions:
-        raise DllmEdgeError(
-            f"prompt and generation take {length} positions; this model has {config.max_positions}: "
-            "shorten the prompt or lower gen_length"
-        )
+        raise DllmEdgeError(f"prompt and generation take {length} positions; this model has {config.max_positions}: {remedy}")

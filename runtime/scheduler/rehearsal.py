@@ -128,13 +128,15 @@ def check_served(engine: Engine, requests: Iterable[Request]) -> None:
 
 
 def _check_context(config: ModelConfig, settings: Settings, context: int) -> None:
-    if context > config.max_positions:
+    most, generated = config.max_positions, settings.gen_length
+    if context > most:
+        also = f" --gen-length {most - 1}" if generated >= most else ""
+        raise DllmEdgeError(f"context {context} is more than the {most} positions of this model: use --context {most}{also}")
+    if context <= generated:
+        larger = f"--context {generated + 1} or more, or " if generated < most else ""
         raise DllmEdgeError(
-            f"context {context} is more than the {config.max_positions} positions of this model: lower --context to that"
-        )
-    if context <= settings.gen_length:
-        raise DllmEdgeError(
-            f"context {context} has no room for a prompt beside gen_length={settings.gen_length}: use a larger context"
+            f"context {context}, which is prompt and generation together, has no room for a prompt beside "
+            f"gen_length={generated}: use {larger}--gen-length {context - 1} or less"
         )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
 from ..bundle.bundle import Bundle
 from ..decoding.settings import Settings, with_settings
+from ..unmasking.rule import RULES
 from . import find_system, fitting_systems
+from .base import SHARED, System
 
 
 def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Settings:
@@ -20,4 +23,19 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
     tuned, known = bundle.decoding, chosen.setting_names
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
     kept = {name: value for name, value in defaults.items() if name in known and name not in changes}
-    return with_settings(Settings(), {**kept, **changes}, known, system)
+    settings = with_settings(Settings(), {**kept, **changes}, known, system)
+    for name in changes:
+        _warn_if_unread(name, settings, chosen)
+    return settings
+
+
+def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
+    """Warn where a setting is read by rules alone, and not by the one that is in use."""
+    readers = [rule.name for rule in RULES.values() if name in (setting.name for setting in rule.settings)]
+    shared = name in (setting.name for setting in (*SHARED, *system.settings))
+    if readers and not shared and settings.unmask not in readers:
+        warnings.warn(
+            f"{name} is not read: {' and '.join(readers)} read{'s' if len(readers) == 1 else ''} it, this decode has "
+            f"unmask={settings.unmask}: set unmask={readers[0]} with it, or leave {name} out",
+            stacklevel=3,
+        )

@@ -28,7 +28,7 @@ DECODING = {
 }
 
 # Those compare with transformers, which the runtime does not install with.
-collect_ignore = [] if find_spec("transformers") else ["bundle/test_chat.py", "bundle/test_tokenizer.py"]
+collect_ignore = [] if find_spec("transformers") else ["bundle/chat/test_render.py", "bundle/test_tokenizer.py"]
 
 # What the weights of a tiny checkpoint are multiplied by, so that it says something else at each place, and something else
 # again where its caches are stale: as drawn, its attention is close to an average, and it repeats one token.

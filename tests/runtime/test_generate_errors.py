@@ -24,7 +24,7 @@ PROMPT = "w1 w7 w2"
         ({"prompt": PROMPT, "threshold": 7}, "threshold=7.0: must be between 0 and 1.01"),
         ({"prompt": PROMPT, "gen_length": 10, "steps": 7}, "steps=7 do not spread evenly over 3 blocks"),
         ({"prompt": PROMPT, "gen_length": 124}, "take 130 positions; this model has 128"),
-        ({"prompt": [1] * 120}, "take 136 positions; this model has 128: shorten the prompt or lower gen_length"),
+        ({"prompt": [1] * 120}, "take 136 positions; this model has 128: shorten the prompt, or lower gen_length to 8"),
         ({"prompt": [1, VOCABULARY]}, "token id 41 lies outside the vocabulary of 41"),
         ({"prompt": [1, MASK]}, "the prompt contains the mask token"),
         ({"prompt": [1.5]}, "token ids must be whole numbers"),

@@ -38,13 +38,18 @@ def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | N
     onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
     device = CudaDevice()
     dtype = bundle.graph(["fused", "portable"], compute_dtype or bundle.manifest.compute).compute
-    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
+    provider = cuda_provider(device)
     sessions = {name: _open(bundle, bundle.graph(["portable"], dtype, name), provider) for name in ("saliency", "select")}
     sessions["step"] = _first_that_fits(bundle, dtype, [flavour] if flavour else ["fused", "portable"], provider)
     candidates = bundle.manifest.candidates
     specs = {name: contract.interface(name, bundle.config, dtype, candidates) for name in sessions}
     executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), RoundedSizes(slot_multiple(bundle.config))
     return DeviceEngine("onnxruntime-cuda", bundle.config, dtype, candidates, device, executor, sizes)
+
+
+def cuda_provider(device: CudaDevice) -> tuple[str, dict[str, str]]:
+    """Return the provider over the device's own stream, with its options: float32 is computed in float32, not in TF32."""
+    return PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream), "use_tf32": "0"}
 
 
 def _check_provider() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Any
 
-from ....graphs.errors import DllmEdgeError
+from ....graphs.errors import DllmEdgeError, unknown
+from ..support import row_of, rows_of, version_of
 
 TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 RUNTIMES = tuple(TITLES)
@@ -19,10 +21,8 @@ REMEDIES = {
     "tensorrt-rtx": "install it with pip install tensorrt-rtx",
 }
 
-# The first release whose parser takes the fused flavour (Attention, RMSNormalization), and the portable one.
-FUSED, PORTABLE = (10, 15), (10, 3)
-# TensorRT-RTX takes its name, but has no float32 matrix products for it, which every step has.
-TURING = "SM75"
+# The first release whose parser takes these graphs.
+PORTABLE = min(row.first for row in rows_of("tensorrt"))
 # The first release whose networks are strongly typed without a flag.
 TYPED = (11, 0)
 
@@ -47,7 +47,7 @@ class Library:
     @property
     def flavours(self) -> tuple[str, ...]:
         """Those that its parser takes, the better first."""
-        return ("fused", "portable") if self.name == "tensorrt-rtx" or self.release >= FUSED else ("portable",)
+        return row_of(self.name, self.release).flavours
 
     @property
     def names_targets(self) -> bool:
@@ -64,8 +64,32 @@ class Library:
         """The one logger of all that is made with this library; it keeps its errors in `messages`."""
         return _logger(self.module)
 
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what a function of the library answers; None where it failed, which it says by None, by False or by raising.
+
+        What it logs as an error counts where it fails alone: a build logs each tactic that it skips as one, and succeeds.
+        """
+        messages: list[str] = self.logger.messages
+        messages.clear()
+        try:
+            answer = function(*arguments, **options)
+        except (RuntimeError, TypeError) as error:
+            messages[:] = messages or [str(error)]
+            return None
+        if answer is None or answer is False:
+            return None
+        messages.clear()
+        return answer
+
+    def make(self, kind: str) -> Any:
+        """Make a `Builder` or a `Runtime`; raises `DllmEdgeError` where the library does not start, as without a driver."""
+        made = self.call(getattr(self.module, kind), self.logger)
+        if made is None:
+            raise DllmEdgeError(f"{self.title} does not start ({self.last_error()}): run 'dllm-edge doctor'")
+        return made
+
     def last_error(self) -> str:
-        """Return what it last logged as an error, once; empty where nothing was."""
+        """Return what a call that failed last logged as an error, once; empty where it logged nothing."""
         messages: list[str] = self.logger.messages
         last = messages[-1] if messages else ""
         messages.clear()
@@ -98,9 +122,10 @@ class Library:
         return config
 
     def known_targets(self) -> list[str]:
-        """Return the compute capabilities that can be named, as `sm86`."""
+        """Return the compute capabilities that can be named and that it runs on, as `sm86`."""
         names = self.module.ComputeCapability.__members__ if self.names_targets else ()
-        return [name.lower() for name in names if name.startswith("SM") and name != TURING]
+        row = row_of(self.name, self.release)
+        return [name.lower() for name in names if name.startswith("SM") and row.runs_on(version_of(name.lower()))]
 
     def set_targets(self, config: Any, targets: tuple[str, ...]) -> None:
         if not self.names_targets:
@@ -124,7 +149,7 @@ class Library:
 def find_library(name: str) -> Library:
     """Import the library `tensorrt` or `tensorrt-rtx`; raises `DllmEdgeError` where it is not there, or too old."""
     if name not in MODULES:
-        raise DllmEdgeError(f"unknown runtime '{name}': choose one of {', '.join(RUNTIMES)}")
+        raise unknown("runtime", name, RUNTIMES)
     try:
         module = import_module(MODULES[name])
     except ImportError as error:

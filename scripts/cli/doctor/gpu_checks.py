@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ....graphs.errors import DllmEdgeError
+from ....runtime.engines.onnxruntime.installation import DISTRIBUTIONS, REINSTALL, installed_over_each_other
+from ....runtime.engines.support import row_of, version_of
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
 from ..terminal.output import size
 from .checks import Check, Version
@@ -16,20 +19,18 @@ Find = Callable[[str], Library]
 """Finds a TensorRT by its name; raises `DllmEdgeError` that says why it is not there."""
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
-# The vendor's list for TensorRT for RTX; it has neither data-center GPUs of 8.0 and 9.0 nor Jetsons.
-RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
-REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
+INSTALL_DRIVER = "install NVIDIA's driver"
+NO_GPU = "none is needed to run on the CPU"
 
 
 def gpu_checks(hardware: Hardware, find: Find, installed: Version, providers: Sequence[str]) -> list[Check]:
     """Return the checks of GPU, driver, CUDA and engines; `providers` are those of the ONNX Runtime that is imported."""
     jetson = [_jetpack(hardware), _power(hardware)] if hardware.jetson else []
-    return [
-        *(_gpu(hardware), _driver(hardware), _cuda(hardware), *jetson),
-        *(_tensorrt(name, hardware, find) for name in RUNTIMES),
-        _bindings(hardware, installed),
-        _provider(hardware, installed, providers),
-    ]
+    own = [_gpu(hardware), _driver(hardware), _cuda(hardware), _bindings(hardware, installed)]
+    if not (hardware.gpus or hardware.nvidia_devices or hardware.jetson):
+        own = [replace(check, advice=NO_GPU) for check in own]
+    engines = [_tensorrt(name, hardware, find) for name in RUNTIMES]
+    return [*own, *jetson, *engines, _provider(hardware, installed, providers)]
 
 
 def _gpu(hardware: Hardware) -> Check:
@@ -39,11 +40,13 @@ def _gpu(hardware: Hardware) -> Check:
         + ("" if gpu.compute_capability is None else f", compute capability {gpu.compute_capability}")
         for gpu in hardware.gpus
     ]
-    return Check("GPU", bool(names), False, "; ".join(names) or "none found", "none is needed to run on the CPU")
+    waiting = hardware.nvidia_devices and not names
+    found = f"{hardware.nvidia_devices} of NVIDIA, without a driver" if waiting else "; ".join(names) or "none found"
+    return Check("GPU", bool(names), False, found, INSTALL_DRIVER)
 
 
 def _driver(hardware: Hardware) -> Check:
-    advice = "install NVIDIA's driver" if not hardware.jetson else "flash or update JetPack"
+    advice = "flash or update JetPack" if hardware.jetson else INSTALL_DRIVER
     return Check("driver", hardware.driver is not None, False, hardware.driver or "none found", advice)
 
 
@@ -80,9 +83,10 @@ def _tensorrt(name: str, hardware: Hardware, find: Find) -> Check:
         return Check(f"engine {name}", False, False, reason, "install it again, for this Python and this CUDA")
     found = f"{library.version}, takes {' and '.join(library.flavours)} graphs"
     capabilities = [gpu.compute_capability for gpu in hardware.gpus if gpu.compute_capability]
-    if name == "tensorrt-rtx" and capabilities and capabilities[0] not in RTX_CAPABILITIES:
+    row = row_of(name, library.release)
+    if capabilities and not row.runs_on(version_of(capabilities[0])):
         found = f"{found}; does not run on compute capability {capabilities[0]}"
-        return Check(f"engine {name}", False, False, found, "use --runtime tensorrt, or --engine onnxruntime --device cuda")
+        return Check(f"engine {name}", False, False, found, f"use {row.others.instead}")
     return Check(f"engine {name}", True, False, found)
 
 
@@ -109,13 +113,11 @@ def _bindings(hardware: Hardware, installed: Version) -> Check:
 
 
 def _provider(hardware: Hardware, installed: Version, providers: Sequence[str]) -> Check:
-    plain, gpu = installed("onnxruntime"), installed("onnxruntime-gpu")
-    name = "engine onnxruntime-cuda"
-    if plain and gpu:
-        found = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are installed over each other"
+    versions, name = {one: installed(one) for one in DISTRIBUTIONS}, "engine onnxruntime-cuda"
+    if found := installed_over_each_other(versions):
         return Check(name, False, False, found, REINSTALL)
     if CUDA_PROVIDER in providers:
-        return Check(name, True, False, f"CUDA provider, onnxruntime-gpu {gpu or 'of unknown version'}")
-    advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        return Check(name, True, False, f"CUDA provider, onnxruntime-gpu {versions['onnxruntime-gpu'] or 'of unknown version'}")
+    advice = "pip uninstall onnxruntime, then pip install 'dllm-edge[gpu]'"
     jetson = "its PyPI wheels are not for Jetson: use TensorRT there"
     return Check(name, False, False, "no CUDA provider in this onnxruntime", jetson if hardware.jetson else advice)

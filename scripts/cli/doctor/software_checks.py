@@ -12,12 +12,16 @@ from ..terminal.output import size
 from .checks import Check, installed
 
 RUNTIME_LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja2", "ml_dtypes", "rich", "typer")
+ONNXRUNTIME = "pip install 'dllm-edge[cpu]', or 'dllm-edge[gpu]' for an NVIDIA GPU"
+ADVICE = {"onnxruntime": ONNXRUNTIME}
 
 
 def software_checks() -> list[Check]:
     """Return the checks of what every machine needs to decode, and to export."""
-    required = [_package(name, True) for name in RUNTIME_LIBRARIES]
-    return [_python(), *required, *(_package(name, False) for name in EXPORT_LIBRARIES), _engine()]
+    required = [_package(name, ADVICE.get(name, "pip install dllm-edge"), required=True) for name in RUNTIME_LIBRARIES]
+    optional = [_package(name, "pip install 'dllm-edge[export]' to export and validate") for name in EXPORT_LIBRARIES]
+    parity = _package("polygraphy", "pip install 'dllm-edge[parity]' to validate engines layer by layer")
+    return [_python(), *required, *optional, parity, _engine()]
 
 
 def file_checks() -> list[Check]:
@@ -40,8 +44,7 @@ def _python() -> Check:
     return Check("Python", supported, True, platform.python_version(), "use Python 3.10 to 3.13")
 
 
-def _package(name: str, required: bool) -> Check:
-    advice = "pip install dllm-edge" if required else "pip install 'dllm-edge[export]' to export and validate"
+def _package(name: str, advice: str, required: bool = False) -> Check:
     version = installed(name)
     if name == "onnxruntime" and version is None:
         version = installed("onnxruntime-gpu")
@@ -56,7 +59,7 @@ def _engine() -> Check:
 
         from ....runtime.engines.onnxruntime.cpu import FUSED_FROM
     except ImportError as error:
-        return Check(name, False, True, f"cannot be imported ({error})", "pip install --force-reinstall onnxruntime")
+        return Check(name, False, True, f"cannot be imported ({error})", ONNXRUNTIME)
     release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     flavours = "fused and portable graphs" if release >= FUSED_FROM else "portable graphs"
     available = "CPUExecutionProvider" in onnxruntime.get_available_providers()

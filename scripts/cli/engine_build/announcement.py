@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.table import Table
 
+from ....export.tensorrt.compilation import Compilation
 from ....export.tensorrt.memory import estimated_build_bytes
 from ....runtime.bundle.bundle import WEIGHTS, Bundle
 from ....runtime.engines.profiles import Workload
 from ....runtime.engines.tensorrt.library import Library
-from ..terminal.output import log, screen, size
+from ..terminal.output import counted, log, screen, size
 
 # Seconds of a TensorRT-RTX build on 2 CPU cores: for each profile of each layer, and for a GB of weights.
 PER_LAYER, PER_GB = 0.1, 9.5
 
 
-def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workload: Workload, as_json: bool) -> None:
-    """Print what will be built, before it takes its time; beside JSON in one line on stderr."""
-    line = estimate_line(bundle, library, workload, len(targets))
+def announce(compilation: Compilation, workload: Workload, notes: Sequence[str], as_json: bool) -> None:
+    """Print what will be built, before it takes its time, and what is not known of it; beside JSON one line on stderr."""
+    library, targets = compilation.library, compilation.targets
+    for note in notes:
+        log().print(f"warning: {note}", soft_wrap=True, highlight=False, markup=False)
+    line = estimate_line(compilation.bundle, library, workload, len(targets))
     if as_json:
         log().print(line, soft_wrap=True, highlight=False)
         return
@@ -30,9 +36,8 @@ def estimate_line(bundle: Bundle, library: Library, workload: Workload, targets:
     """Return the number of profiles, and the time and memory that their build may take."""
     count, seconds = len(workload.profiles), estimated_seconds(bundle, workload, targets)
     least = "" if library.name == "tensorrt-rtx" else "at least "
-    profiles = f"{count} profile{'' if count == 1 else 's'}"
     memory = size(estimated_build_bytes(bundle))
-    return f"{profiles}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
+    return f"{counted(count, 'profile')}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
 
 
 def estimated_seconds(bundle: Bundle, workload: Workload, targets: int) -> float:

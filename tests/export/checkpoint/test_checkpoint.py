@@ -123,7 +123,7 @@ def test_rotary_buffers_of_old_checkpoints_are_ignored(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_configuration(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "nothing") == f"{tmp_path}/nothing: there is no such folder"
+    assert refusal(tmp_path / "nothing") == f"{tmp_path}/nothing: there is no such folder: give a Hugging Face folder"
     assert refusal(tmp_path) == f"{tmp_path}: there is no config.json: give a whole Hugging Face folder"
 
 

@@ -85,7 +85,7 @@ def test_what_block_steps_send_at_most_and_on_average(name: str, queries: int, m
 @pytest.mark.parametrize(
     ("decode", "message"),
     [
-        (Decode("fast-dllm-dual", 128), "--context 128: must exceed --gen-length 128"),
+        (Decode("fast-dllm-dual", 128), "context 128, .* has no room for a prompt beside gen_length=128"),
         (Decode("fast-dllm-dual", 1 << 20), "context 1048576 is more than the 4096 positions of this model"),
         (Decode("vanilla", 512, block_length=-1), "block_length=-1: must be at least 0"),
         (Decode("magic", 512), "unknown system 'magic'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle.tokenizer import CHAT_TEMPLATE, BundleTokenizer
 from dllm_edge.scripts.checkpoints.smollm2 import convert, half_split, main, packaged_gguf
 
 TEXT = (Path(__file__).parents[2] / "data" / "english.txt").read_text(encoding="utf-8")
@@ -113,7 +116,7 @@ def test_half_split_undoes_the_interleaving() -> None:
     assert np.array_equal(half_split(interleaved, 3), rows)
 
 
-def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any) -> None:
+def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any, tmp_path: Path) -> None:
     ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in (TEXT, "In 1934 it cost $27.50 — naïve, isn't it?", "<|im_start|>user\nHi<|im_end|>\n"):
         assert ours.encode(text).ids == their_tokenizer(text).input_ids
@@ -121,6 +124,11 @@ def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any) 
     messages = [{"role": "user", "content": "Who wrote Emma?"}]
     rendered = AutoTokenizer.from_pretrained(folder).apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered == their_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    template = json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    config = Checkpoint.open(folder).config
+    shutil.copy(folder / "tokenizer.json", tmp_path)
+    (tmp_path / CHAT_TEMPLATE).write_text(template)
+    assert BundleTokenizer(tmp_path, config).chat(messages) == rendered
 
 
 def test_digits_stand_alone(folder: Path) -> None:
