@@ -36,14 +36,10 @@ class Lora:
         """Read an adapter folder. `canonical` maps checkpoint tensor names to canonical ones, whose shapes `shapes` has."""
         settings = read_object(folder / "adapter_config.json")
         refuse_unsupported(folder, settings)
-        rank, alpha = settings.get("r"), settings.get("lora_alpha")
-        if (
-            not isinstance(rank, int)
-            or isinstance(rank, bool)
-            or rank < 1
-            or not is_finite(alpha)
-            or not abs(alpha) < LARGEST_ALPHA
-        ):
+        rank: Any = settings.get("r")
+        alpha: Any = settings.get("lora_alpha")
+        numbers = isinstance(rank, int) and not isinstance(rank, bool) and is_finite(alpha)
+        if not numbers or rank < 1 or abs(alpha) >= LARGEST_ALPHA:
             raise DllmEdgeError(
                 f"{folder}/adapter_config.json: r is {rank!r:.80} and lora_alpha {alpha!r:.80}; both must be numbers"
             )

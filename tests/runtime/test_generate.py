@@ -171,6 +171,7 @@ def test_infill_keeps_what_is_given(model: Model) -> None:
         assert MASK not in result.canvas
         assert result.token_ids == result.canvas[1:8]
         assert result.forwards <= 4
+        assert (result.settings.gen_length, result.settings.block_length, result.settings.early_stop) == (7, 0, False)
     assert model.infill(tokens, block_length=7).canvas == model.infill(tokens).canvas
 
 
@@ -238,7 +239,10 @@ def test_watching_a_decode(model: Model) -> None:
 @pytest.mark.parametrize("family", ["llada", "dream", "sdar"])
 def test_a_loaded_bundle_decodes_by_its_own_settings(family: str, tiny_bundle: Callable[..., Path]) -> None:
     pytest.importorskip("torch", reason="a bundle is exported for this")
-    model = dllm_edge.load(tiny_bundle(family), threads=1)
+    model = dllm_edge.load(tiny_bundle(family), threads=3)
+    loaded = model.engine.loaded_step()
+    assert loaded
+    assert loaded.handle.get_session_options().intra_op_num_threads == 3
     for system in SYSTEMS:
         if model.config.attention not in SYSTEMS[system].attention:
             with pytest.raises(DllmEdgeError, match="not for models with block-causal attention: use vanilla"):

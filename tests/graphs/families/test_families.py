@@ -113,6 +113,38 @@ def test_harmless_forms_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "keys", "field", "value"),
+    [
+        ("llada", "rms_norm_eps", "norm_eps", 1e-5),
+        ("llada", "n_kv_heads", "kv_heads", 4),
+        ("llada", "mlp_hidden_size", "intermediate_size", 4 * 64),
+        ("llada", "mlp_hidden_size mlp_ratio", "intermediate_size", 4 * 64),
+        ("llada", "embedding_size", "vocab_size", 288),
+        ("llada", "rope_theta", "rope_theta", 10_000.0),
+        ("llada", "weight_tying", "tie_embeddings", False),
+        ("llada", "include_qkv_bias", "query_key_value_bias", False),
+        ("llada", "pad_token_id", "pad_token_id", None),
+        ("dream", "num_key_value_heads", "kv_heads", 4),
+        ("dream", "rope_theta", "rope_theta", 10_000.0),
+        ("dream", "tie_word_embeddings", "tie_embeddings", False),
+        ("fast-dllm-v2", "bd_size", "attention_block", 32),
+        ("sdar", "block_size", "attention_block", 4),
+        ("sdar", "head_dim", "head_dim", 128),
+        ("sdar", "attention_bias", "query_key_value_bias", False),
+        ("sdar", "attention_bias", "output_bias", False),
+        ("qwen3", "rope_parameters", "rope_theta", 10_000.0),
+        ("llama", "head_dim", "head_dim", 16),
+    ],
+)
+def test_what_an_absent_key_means(name: str, keys: str, field: str, value: Any) -> None:
+    """As in the reference implementation of each family, null and absent alike; the tiny configurations say otherwise."""
+    data = tiny.config_json(name)
+    without = {key: entry for key, entry in data.items() if key not in keys.split()}
+    for absent in (without, without | dict.fromkeys(keys.split())):
+        assert getattr(family_of(absent).config(absent), field) == value
+
+
+@pytest.mark.parametrize(
     ("name", "stored", "default"),
     [
         ("llada", "float16", "float16"),

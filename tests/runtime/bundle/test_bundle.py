@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 
+from ...permissions import permissions_hold
 from .written import CONFIG, FILES, GRAPHS, flip, refusal
 
 
@@ -47,7 +48,8 @@ def test_a_truncated_or_missing_file(folder: Path, name: str) -> None:
 def test_a_bundle_on_read_only_media_opens(folder: Path) -> None:
     for path in (folder, folder / "weights"):
         path.chmod(0o555)
-    Bundle.open(folder)
+    with permissions_hold():
+        Bundle.open(folder, verify=True)
     for path in (folder, folder / "weights"):
         path.chmod(0o755)
 

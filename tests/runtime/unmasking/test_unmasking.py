@@ -65,6 +65,27 @@ def test_the_most_certain_goes_first_of_those_that_round_to_1(settings: dict[str
     assert canvas.tokens.tolist()[1] == MASK
 
 
+@pytest.mark.parametrize(
+    ("changes", "gates"),
+    [
+        ({"unmask": "quota"}, []),
+        ({"unmask": "threshold", "threshold": 0.6}, [0.6]),
+        ({"unmask": "factor", "factor": 1.2}, [1 - 1.2 / 2, 1 - 1.2 / 3, 1 - 1.2 / 4]),
+    ],
+)
+def test_a_trace_has_what_the_rule_chose_by(changes: dict[str, Any], gates: list[float]) -> None:
+    """What the trajectory level of `validate` tells rounding from error by: scores, and the rule's own gates."""
+    canvas = Canvas([7, MASK, 8, MASK, MASK], CONFIG)
+    block = Block(canvas.start, canvas.stop)
+    unmasking = Unmasking(canvas, TWO.replace(**changes), np.random.default_rng(0), traced=True)
+    unmasking.begin(block).commit(answer(canvas.step(canvas.whole, predict=block), [11, 9, 12, 13], [0.7, 0.9, 0.5, 0.2]))
+    (choice,) = unmasking.take_choices()
+    assert choice.positions.tolist() == [1, 3, 4]
+    np.testing.assert_allclose(choice.scores, [0.7, 0.5, 0.2], rtol=1e-6)
+    assert list(choice.gates) == pytest.approx(gates)
+    assert unmasking.take_choices() == []
+
+
 def test_given_tokens_are_no_candidates() -> None:
     canvas, rule, block = started([7, MASK, 8, MASK, 9])
     proposals = rule.propose(answer(canvas.step(canvas.whole, predict=block), [11, 12, 13], [0.7, 0.9, 0.8]))

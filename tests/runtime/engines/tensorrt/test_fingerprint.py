@@ -11,9 +11,9 @@ import pytest
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.bundle.manifest import FileRecord
 from dllm_edge.runtime.engines.profiles import Workload
-from dllm_edge.runtime.engines.tensorrt.fingerprint import FINGERPRINT, Fingerprint, Flags, read_fingerprint
+from dllm_edge.runtime.engines.tensorrt.fingerprint import FINGERPRINT, Fingerprint, Flags, fingerprint_of, read_fingerprint
 
-from .engine_files import WORKLOAD, add_engine, small_bundle
+from .engine_files import GRAPHS, WORKLOAD, add_engine, record, small_bundle
 
 
 @pytest.fixture
@@ -49,6 +49,19 @@ def test_another_input_is_another_build(fingerprint: Fingerprint, other: dict[st
     assert fingerprint.same_build(replace(fingerprint, plans={}))
     assert fingerprint.same_build(replace(fingerprint, plans={"step.plan": FileRecord("0", 1)}))
     assert not fingerprint.same_build(replace(fingerprint, **other))
+
+
+@pytest.mark.parametrize("name", ["weights/model.safetensors", "step.onnx", "saliency.onnx", "select.onnx"])
+def test_other_content_of_equal_size_is_another_build(tmp_path: Path, name: str) -> None:
+    """As weights that were trained further."""
+    bundle = small_bundle(tmp_path)
+    files = bundle.manifest.files
+    changed = replace(bundle, manifest=replace(bundle.manifest, files=files | {name: record(b"x" * files[name].size)}))
+    one, other, same = (
+        fingerprint_of(each, "tensorrt", "10.16.1", ("sm87",), GRAPHS, WORKLOAD, Flags()) for each in (bundle, changed, bundle)
+    )
+    assert one.same_build(same)
+    assert not one.same_build(other)
 
 
 @pytest.mark.parametrize(
