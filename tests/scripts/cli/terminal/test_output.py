@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,20 +119,19 @@ def test_a_name_that_is_no_text_ends_nothing(command: Command, bundle: Path, tmp
     assert "\\udcff" in out
 
 
-def imports(file: Path) -> Iterator[str]:
+def reads_markup(file: Path) -> bool:
+    """Whether a module makes a console, or a text out of markup, by itself."""
+    names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.Call):
+            names.add(getattr(node.func, "attr" if isinstance(node.func, ast.Attribute) else "id", ""))
+        if isinstance(node, ast.ImportFrom):
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return bool(names & {"Console", "from_markup", "rich.markup", "rich.print"})
 
 
 def test_nothing_else_makes_a_console_or_reads_markup() -> None:
     root = Path(dllm_edge.__file__).parent
     files = [file for folder in ("demo", "export", "graphs", "runtime", "scripts") for file in (root / folder).rglob("*.py")]
-    found = {
-        file.relative_to(root).as_posix()
-        for file in files
-        if {"rich.console.Console", "rich.markup", "rich.print"} & set(imports(file))
-        or any(name.startswith("rich.markup.") for name in imports(file))
-        or "from_markup" in file.read_text(encoding="utf-8")
-    }
+    found = {file.relative_to(root).as_posix() for file in files if reads_markup(file)}
     assert found == {"scripts/cli/terminal/output.py"}
