@@ -59,7 +59,7 @@ def export_bundle(
     link: bool = False,
     overwrite: bool = False,
     allow_nonfinite: bool = False,
-    join: bool = True,
+    join: bool | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export a Hugging Face folder to a new bundle and open it.
@@ -70,7 +70,7 @@ def export_bundle(
     (`graphs.weight_formats`); `quantiser` chooses their integers and scales; `lora` is a PEFT adapter's folder, merged;
     `link` hard-links the checkpoint's files instead of writing the weights again; `overwrite` replaces a bundle that is
     there, once the new one is complete; `allow_nonfinite` exports NaN and infinity, which are refused otherwise; `join` stores
-    weights of the same input as one (`graphs.joined_weights`), which linked ones never are.
+    weights of the same input as one (`graphs.joined_weights`), which linked ones never are, and int8 ones only if it is True.
 
     Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the path; nothing is left behind then.
     """
@@ -86,7 +86,7 @@ def export_bundle(
     try_tokenizer(tokenizer, checkpoint.config, checkpoint.folder / TOKENIZER)
     with staged(Path(bundle_path), overwrite) as folder:
         check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
-        joined = join and not link
+        joined = not link and (formats.linear.name != "int8" if join is None else join)
         written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, joined, progress)
         _write_side_files(checkpoint, folder, tokenizer, template)
         steps = _steps(checkpoint.config, forbidden, FLAVOURS[flavour], stored_dtype, formats, joined)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
 from dllm_edge.export.bundle import export_bundle
-from dllm_edge.export.parity.structure import check_structure
 from dllm_edge.runtime.bundle.bundle import Bundle
 
 from ...steps import PROFILES, Graph, difference, graph_of, random_inputs
@@ -44,7 +44,6 @@ def test_linked_weights_stay_apart_and_give_the_same(tiny_bundle: TinyBundle, tm
     checkpoint = write_tiny(tmp_path / "checkpoint", family)
     linked = export_bundle(checkpoint, tmp_path / "bundle", link=True, flavour="portable", dtype="float32")
     assert (joined.manifest.joined, linked.manifest.joined) == (True, False)
-    assert check_structure(linked) == []
     names = [name.split(".")[2] for name in products(linked, "step.portable.onnx")]
     assert names == ["query", "key", "value", "output", "gate", "up", "down"]
     inputs = random_inputs(joined.config, PROFILES[0])
@@ -58,3 +57,12 @@ def test_biases_are_joined_too(tiny_bundle: TinyBundle) -> None:
     biases = {tensor.name for tensor in model.graph.initializer if tensor.name.endswith(".bias")}
     assert biases == {f"layers.{layer}.query_key_value.bias" for layer in range(bundle.config.layers)}
     assert sum(node.op_type == "Split" and len(node.input) > 1 for node in model.graph.node) == 2 * bundle.config.layers
+
+
+def test_int8_stays_apart_unless_asked_for(tmp_path: Path) -> None:
+    checkpoint = write_tiny(tmp_path / "checkpoint", "llada")
+    options: dict[str, Any] = {"weights": "int8", "flavour": "portable", "dtype": "float32"}
+    apart = export_bundle(checkpoint, tmp_path / "apart", **options)
+    joined = export_bundle(checkpoint, tmp_path / "joined", join=True, **options)
+    assert (apart.manifest.joined, len(products(apart, "step.portable.onnx"))) == (False, 7)
+    assert (joined.manifest.joined, len(products(joined, "step.portable.onnx"))) == (True, 4)
