@@ -26,7 +26,8 @@ from .safetensors import StoredTensor, stored_tensors
 class Checkpoint:
     """The tensors of one model by canonical name (a key of `parameter_shapes`).
 
-    `config.tie_embeddings` is true also where the folder has no LM head; a tied LM head is not among the names.
+    `config.tie_embeddings` is true also where the folder has no LM head; a tied LM head is not among the names. With
+    `allow_nonfinite`, NaN and infinity are exported as they are.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class Checkpoint:
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     lora: Lora | None = None
+    allow_nonfinite: bool = False
 
     @classmethod
     def open(cls, folder: Path, lora: Path | None = None) -> Checkpoint:

@@ -12,7 +12,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
 from ...runtime.bundle.foreign_errors import reported
-from ...runtime.bundle.tokenizer import CHAT_TEMPLATE, TOKENIZER, read_text
+from ...runtime.bundle.manifest import CHAT_TEMPLATE, TOKENIZER
+from ...runtime.bundle.tokenizer import read_text
 from ..json_file import read_object
 from .backtraces import without_backtraces
 

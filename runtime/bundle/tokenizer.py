@@ -11,22 +11,26 @@ from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
 from .chat.render import check_messages, render
 from .foreign_errors import reported
+from .manifest import CHAT_TEMPLATE, TOKENIZER
+from .regular_file import read_small
 from .special_tokens import SpecialTokens, joined_contents, texts_of
 
-TOKENIZER, CHAT_TEMPLATE = "tokenizer.json", "chat_template.jinja"
 # What the longest tokens of the vocabularies in use have, runs of spaces: no longer prompt can fit.
 BYTES_PER_POSITION = 128
+# The largest tokenizer.json in use has 33 million bytes.
+LARGEST = 256 << 20
 EXPORT_AGAIN = "export the checkpoint again"
 
 
 class BundleTokenizer:
     """The tokenizer of a bundle folder. `chat_template` is None where the bundle has none."""
 
-    def __init__(self, folder: Path, config: ModelConfig) -> None:
+    def __init__(self, folder: Path, config: ModelConfig, templated: bool = True) -> None:
+        """Read the tokenizer, and the chat template if the bundle has one: `templated` says whether its manifest names it."""
         self.folder, self.config = folder, config
         file, template = folder / TOKENIZER, folder / CHAT_TEMPLATE
         self.tokenizer = parse_tokenizer(read_text(file, EXPORT_AGAIN), file, EXPORT_AGAIN)
-        self.chat_template = read_text(template, EXPORT_AGAIN) if template.exists() else None
+        self.chat_template = read_text(template, EXPORT_AGAIN) if templated and template.exists() else None
         self.special = SpecialTokens(self.tokenizer, config)
         self.most_bytes = BYTES_PER_POSITION * config.max_positions
 
@@ -94,7 +98,7 @@ def parse_tokenizer(text: str, file: Path, remedy: str) -> Tokenizer:
 def read_text(file: Path, remedy: str) -> str:
     """Return the text of a file; raises `DllmEdgeError` where it is missing, unreadable or not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        return read_small(file, LARGEST).decode()
     except FileNotFoundError as error:
         raise DllmEdgeError(f"{file.parent}: there is no {file.name}: {remedy}") from error
     except OSError as error:

@@ -30,7 +30,7 @@ Use = tuple[System, Settings]
 """A system and the settings that it will decode with."""
 
 UNSURE = 100.0
-"""A log-partition, and an entropy, so high that no rule commits more than it must: every step that there can be is seen."""
+"""An entropy, and less a log probability, so high that no rule commits more than it must: every possible step is seen."""
 
 _REHEARSED: WeakKeyDictionary[Sizes, set[object]] = WeakKeyDictionary()
 
@@ -157,7 +157,7 @@ class _RehearsalEngine(HostCaches):
         self.forwards.append(RehearsedForward(profile, bind is not None))
         outputs = self.workspace(profile).outputs
         outputs.topk_ids[:] = self.answer
-        outputs.logsumexp[:] = UNSURE
+        outputs.topk_log_probs[:] = -UNSURE
         outputs.entropy[:] = UNSURE
         return outputs
 

@@ -11,6 +11,7 @@ from ...graphs.families import FAMILIES, float16_warning
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.support import LEVELS, levels_by_engine
 from ...runtime.engines.support_table import Level
+from .start import leaving_at_once
 from .terminal.bundles import require_export
 from .terminal.options import CheckpointArgument, ExportOptions, JsonOption, NewBundleArgument
 from .terminal.output import key_values, log, print_json, screen, size
@@ -26,8 +27,9 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     require_export()
-    from ...export.bundle import export_bundle
-    from ...export.weights.report import read_weight_report
+    with leaving_at_once():
+        from ...export.bundle import export_bundle
+        from ...export.weights.report import read_weight_report
 
     started = time.perf_counter()
     with progress_bars() as progress:

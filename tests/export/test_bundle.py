@@ -23,6 +23,7 @@ from dllm_edge.export.staging import staged
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families.llada import FAMILY as LLADA
 from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.bundle.manifest import GraphFile
 
 from ..permissions import permissions_hold
 from ..tiny import DEFINED, VOCABULARY, config_json, write_tiny
@@ -105,7 +106,11 @@ def test_other_precisions_have_float32_twins(tiny_bundle: Callable[..., Path]) -
 
 
 def test_qwen_2_families_stay_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", lambda *_: [])
+    def write_none(_: object, folder: Path, *__: object) -> list[GraphFile]:
+        (folder / "step.onnx").write_bytes(b"")
+        return [GraphFile("step.onnx", "fused", "float32", 23)]
+
+    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", write_none)
     half = write_tiny(tmp_path / "checkpoint", "dream", dtype="float16")
     assert export(half, tmp_path / "bundle").manifest.stored == "bfloat16"
     assert export(half, tmp_path / "asked", dtype="float16").manifest.stored == "float16"
@@ -126,7 +131,20 @@ def test_decoding_settings_of_the_checkpoint_come_over_the_family_s(checkpoint: 
     assert (decoding["defaults"], decoding["task"]) == (own["defaults"], "arithmetic")
 
 
-@pytest.mark.parametrize("content", ['{"block_length": 3}', '{"systems": {"vanilla": 3}}', '{"defaults": []}', "[]", "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"block_length": 3}',
+        '{"systems": {"vanilla": 3}}',
+        '{"systems": {"magic": {}}}',
+        '{"defaults": []}',
+        '{"defaults": {"colour": 1}}',
+        '{"defaults": {"threshold": NaN}}',
+        '{"defaults": {"threshold": 7}}',
+        "[]",
+        "{",
+    ],
+)
 def test_malformed_decoding_settings(checkpoint: Path, tmp_path: Path, content: str) -> None:
     (checkpoint / "decoding.json").write_text(content)
     assert "decoding.json" in refusal(checkpoint, tmp_path / "bundle")

@@ -37,7 +37,7 @@ def render(
 
 def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
     """Raise `DllmEdgeError` unless each message has a `role` and a `content`, both of them text, and nothing but JSON."""
-    if not messages or not all(is_message(message) for message in messages):
+    if not isinstance(messages, Sequence) or not messages or not all(is_message(message) for message in messages):
         raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
     try:
         json.dumps([dict(message) for message in messages])

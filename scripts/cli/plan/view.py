@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.console import RenderableType
 from rich.table import Table
 
 from ....export.plan.devices import GB
@@ -9,7 +10,7 @@ from ....export.plan.estimate import Estimate, Phase
 from ....export.plan.plan import ASSUMPTIONS, Plan, Row
 from ....export.plan.speed import StepTime
 from ....export.plan.target import HEADROOM
-from ..terminal.output import key_values, screen, size
+from ..terminal.output import key_values, screen, size, verdict
 
 PHASES: tuple[Phase, ...] = ("run", "load", "build")
 
@@ -22,7 +23,7 @@ def print_plan(plan: Plan) -> None:
     for line in _shortfalls(plan):
         out.print(line, highlight=False, soft_wrap=True)
     for note in plan.notes:
-        out.print(f"warning: {note}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        out.print(f"warning: {note}", style="yellow", highlight=False, soft_wrap=True)
     for line in ASSUMPTIONS:
         out.print(f"- {line}", style="dim", highlight=False, soft_wrap=True)
 
@@ -79,9 +80,9 @@ def _tokens(plan: Plan, cell: str) -> list[str]:
     return [cell] if plan.tokens_per_forward else []
 
 
-def _cells(plan: Plan, row: Row) -> list[str]:
+def _cells(plan: Plan, row: Row) -> list[RenderableType]:
     estimate, steady, peak = row.estimate, row.estimate.steady_cache_bytes, row.estimate.peak_cache_bytes
-    cells = [
+    cells: list[RenderableType] = [
         estimate.scenario.decode.system,
         str(estimate.scenario.decode.context),
         "none" if not peak else _short(steady) if steady == peak else f"{_short(steady)}\n({_short(peak)})",
@@ -96,11 +97,11 @@ def _cells(plan: Plan, row: Row) -> list[str]:
     return cells + _tokens(plan, f"{row.speed.tokens_per_second(plan.tokens_per_forward or 1):.1f}")
 
 
-def _fits(estimate: Estimate, phase: Phase) -> str:
+def _fits(estimate: Estimate, phase: Phase) -> RenderableType:
     """Return whether a phase fits; a build where none is needed or its host is not known is neither."""
     if phase not in [each.phase for each in estimate.phases]:
         return "?" if estimate.build_bytes else "-"
-    return "[red]no" if phase in estimate.missing_bytes else "[green]yes"
+    return verdict(phase not in estimate.missing_bytes, "yes", "no")
 
 
 def _mark(step: StepTime) -> str:

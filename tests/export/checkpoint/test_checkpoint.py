@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,24 @@ def test_no_folder_and_no_configuration(tmp_path: Path) -> None:
 def test_malformed_configuration(llada: Path, text: str, reason: str) -> None:
     (llada / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     assert f"config.json: {reason}" in refusal(llada)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model-00001-of-00002.safetensors", "adapter/adapter_config.json"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name: str, kind: str) -> None:
+    folder = write_tiny(tmp_path, "llada", shards=2, tokenizer=False)
+    (folder / INDEX).unlink()
+    (folder / "adapter").mkdir()
+    file = folder / name
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(DllmEdgeError, match=rf"{name}: cannot be read \(it is a"):
+        Checkpoint.open(folder, folder / "adapter")
 
 
 def test_missing_and_extra_tensors(llada: Path) -> None:

@@ -23,7 +23,9 @@ def test_an_opened_bundle_is_what_was_written(folder: Path) -> None:
 def test_further_files_belong_to_nobody(folder: Path) -> None:
     (folder / "engines").mkdir()
     (folder / "engines" / "plan").write_bytes(b"x")
-    Bundle.open(folder, verify=True)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / ".DS_Store").write_bytes(b"")
+    assert Bundle.open(folder, verify=True).ignored == ["chat_template.jinja"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -79,7 +81,7 @@ def test_a_graph_that_the_bundle_lacks(folder: Path) -> None:
 
 def test_malformed_decoding_settings(folder: Path) -> None:
     bundle = Bundle.open(folder)
-    for content in ("{", "[]"):
+    for content in ("{", "[]", '{"defaults": 5}', '{"systems": {"vanilla": []}}', '{"defaults": {"a": NaN}}', '{"other": {}}'):
         (folder / "decoding.json").write_text(content)
-        with pytest.raises(DllmEdgeError, match=r"decoding\.json: it"):
+        with pytest.raises(DllmEdgeError, match=r"decoding\.json: .*: the bundle is damaged"):
             _ = bundle.decoding

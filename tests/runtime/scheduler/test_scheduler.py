@@ -205,8 +205,8 @@ def test_a_trace_is_what_was_sent_and_what_came_back() -> None:
         assert step.input_ids.tolist() == result.step.input_ids.tolist()
         assert step.predicts.tolist() == [5, 6, 7]
         assert step.best_ids.tolist() == result.topk_ids[:, 0].tolist()
-        np.testing.assert_allclose(step.probabilities, np.exp(result.topk_logits[:, 0] - result.logsumexp))
-        np.testing.assert_allclose(step.margins, result.topk_logits[:, 0] - result.topk_logits[:, 1])
+        np.testing.assert_allclose(step.probabilities, np.exp(result.topk_log_probs[:, 0]))
+        np.testing.assert_allclose(step.margins, result.topk_log_probs[:, 0] - result.topk_log_probs[:, 1])
         assert step.engine_seconds > 0
     assert end.engine_seconds == pytest.approx(sum(step.engine_seconds for step in end.trace))
 
