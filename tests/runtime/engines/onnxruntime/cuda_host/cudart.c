@@ -376,6 +376,26 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t replay, cudaStream_t stream)
 
 /* ---- kernels */
 
+static __thread struct { dim3 grid, block; size_t shared; void *stream; } next; /* what stood between <<< and >>> */
+
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream)
+{
+    next.grid = grid;
+    next.block = block;
+    next.shared = shared;
+    next.stream = stream;
+    return 0;
+}
+
+cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void **stream)
+{
+    *grid = next.grid;
+    *block = next.block;
+    *shared = next.shared;
+    *stream = next.stream;
+    return cudaSuccess;
+}
+
 cudaError_t cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream)
 {
     return stub_launch(stream);
