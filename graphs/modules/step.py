@@ -43,4 +43,5 @@ class StepModule(nn.Module):
         """Return the weighted sum over rows of each key head's mean query, `[B, layers, Hkv, D]` float32."""
         kv_heads = self.transformer.config.kv_heads
         means = [query.to(torch.float32).unflatten(1, (kv_heads, -1)).mean(2) for query in queries]
-        return torch.stack([torch.matmul(weights[:, None, None], mean).squeeze(2) for mean in means], dim=1)
+        # Not a matrix product: of such thin ones ONNX Runtime has cuBLAS look up each matrix by an uploaded pointer.
+        return torch.stack([(mean * weights[:, None, :, None]).sum(2) for mean in means], dim=1)

@@ -5,6 +5,7 @@ Arguments are those of cuda-python, so that what the device does with them is wh
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ class HostCuda:
         self.real, self.memory, self.captures = runtime, memory, captures
         self.allocated, self.work = LiveMemory(), HostStream()
         self.graphs: dict[int, list[Work]] = {}
+        self.kinds: weakref.WeakKeyDictionary[Work, Any] = weakref.WeakKeyDictionary()
         self.launched = self.instantiated = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -79,8 +81,12 @@ class HostCuda:
         if kind == self.real.cudaMemcpyKind.cudaMemcpyHostToDevice and not self.allocated.holds(source, count):
             # Memory that is not pinned is read at once.
             staged = at(source, count).copy()
-            return self.do(lambda: self._copy(target, staged))
-        return self.do(lambda: self._copy(target, self.allocated.view(source, count)))
+            return self._do_copy(lambda: self._copy(target, staged), kind)
+        return self._do_copy(lambda: self._copy(target, self.allocated.view(source, count)), kind)
+
+    def _do_copy(self, work: Work, kind: Any) -> tuple[Any, ...]:
+        self.kinds[work] = kind
+        return self.do(work)
 
     def _copy(self, target: int, source: ByteArray) -> None:
         self.allocated.view(target, source.nbytes)[:] = source
@@ -94,7 +100,8 @@ class HostCuda:
             first = int(pointer.ptr) + position.y * pointer.pitch + position.x
             regions.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
         target, source = regions
-        return self.do(partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth))
+        copy = partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth)
+        return self._do_copy(copy, work.kind)
 
     def _copy_runs(self, target: Pitched, source: Pitched, width: int, rows: int, planes: int) -> None:
         for plane in range(planes):
@@ -115,6 +122,16 @@ class HostCuda:
         if not self.captures:
             return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
         return self.answer(recorded)
+
+    def cudaGraphGetNodes(self, graph: Any, count: int = 0) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer(list(graph)[:count], len(graph))
+
+    def cudaGraphNodeGetType(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
+        types = self.real.cudaGraphNodeType
+        return self.answer(types.cudaGraphNodeTypeMemcpy if node in self.kinds else types.cudaGraphNodeTypeMemset)
+
+    def cudaGraphMemcpyNodeGetParams(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer(SimpleNamespace(kind=self.kinds[node]))
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
         self.instantiated += 1

@@ -13,7 +13,7 @@ from ..terminal.bundles import EXPORT_LIBRARIES
 from ..terminal.options import JsonOption
 from ..terminal.output import print_json, screen
 from .checks import Check, installed
-from .gpu_checks import gpu_checks
+from .gpu_checks import CUDNN, gpu_checks, provider_checks
 from .hardware import probe
 from .machine import machine
 from .software_checks import file_checks, onnxruntime_providers, software_checks
@@ -25,14 +25,15 @@ ABILITIES: dict[str, tuple[str, ...]] = {
     "build engines with tensorrt-rtx for GPUs that are elsewhere": ("engine tensorrt-rtx",),
     "build and run engines with tensorrt": (*ON_GPU, "engine tensorrt"),
     "run engines with tensorrt-rtx": (*ON_GPU, "engine tensorrt-rtx"),
-    "decode on the GPU with onnxruntime": (*ON_GPU, "engine onnxruntime-cuda"),
+    "decode on the GPU with onnxruntime": (*ON_GPU, "engine onnxruntime-cuda", CUDNN),
 }
 """What a machine can do, and the checks that it takes."""
 
 
 def command(as_json: JsonOption = False) -> None:
     hardware = probe()
-    accelerators = gpu_checks(hardware, find_library, installed, onnxruntime_providers())
+    providers = onnxruntime_providers()
+    accelerators = [*gpu_checks(hardware, find_library, installed, providers), *provider_checks(providers)]
     checks = [*software_checks(), *accelerators, *file_checks()]
     ok = all(check.ok for check in checks if check.required)
     if as_json:

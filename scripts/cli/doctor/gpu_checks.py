@@ -16,6 +16,7 @@ Find = Callable[[str], Library]
 """Finds a TensorRT by its name; raises `DllmEdgeError` that says why it is not there."""
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
+CUDNN = "cuDNN"
 # The vendor's list for TensorRT for RTX; it has neither data-center GPUs of 8.0 and 9.0 nor Jetsons.
 RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
 REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
@@ -119,3 +120,13 @@ def _provider(hardware: Hardware, installed: Version, providers: Sequence[str]) 
     advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
     jetson = "its PyPI wheels are not for Jetson: use TensorRT there"
     return Check(name, False, False, "no CUDA provider in this onnxruntime", jetson if hardware.jetson else advice)
+
+
+def provider_checks(providers: Sequence[str]) -> list[Check]:
+    """Return the check of cuDNN, which the CUDA provider looks for when a step runs; none where there is no such provider."""
+    if CUDA_PROVIDER not in providers:
+        return []
+    from ....runtime.engines.onnxruntime.cuda_libraries import CUDNN_INSTALL, cudnn
+
+    found = cudnn()
+    return [Check(CUDNN, found is not None, False, found or "not found", CUDNN_INSTALL)]

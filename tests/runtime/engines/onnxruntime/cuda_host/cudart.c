@@ -10,12 +10,13 @@
 #include "driver_types.h"
 #include "vector_types.h"
 
-enum { NAMES = 256, BLOCKS = 1 << 16, ALIGNMENT = 512, DRIVER = 13000 };
+enum { NAMES = 256, BLOCKS = 1 << 16, NODES = 1 << 16, ALIGNMENT = 512, DRIVER = 13000 };
 enum kind { FREE, DEVICE, PINNED };
 
 struct counter { char name[64]; long count; };
 struct block { char *begin; size_t bytes; enum kind kind; };
-struct stream { int capturing; int broken; };
+struct graph { const char *names[NODES]; int count; };
+struct stream { int broken; struct graph *graph; };
 
 static struct counter counters[NAMES];
 static struct block blocks[BLOCKS];
@@ -51,6 +52,9 @@ size_t stub_report(char *text, size_t room)
     return length;
 }
 
+/* The name of what a graph does at an index; NULL after the last. */
+const char *stub_node(struct graph *graph, int index) { return index < graph->count ? graph->names[index] : NULL; }
+
 size_t stub_held_bytes(void) { return held; }
 size_t stub_peak_bytes(void) { return peak; }
 
@@ -70,6 +74,8 @@ static cudaError_t work(void *handle, const char *name)
         stub_count(name);
         return cudaSuccess;
     }
+    if (stream->graph->count == NODES) abort();
+    stream->graph->names[stream->graph->count++] = name;
     snprintf(captured, sizeof captured, "captured %s", name);
     stub_count(captured);
     return cudaSuccess;
@@ -341,6 +347,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     if (recording || !stream) return answer(cudaErrorIllegalState);
     recording = (struct stream *)stream;
     recording->broken = 0;
+    recording->graph = calloc(1, sizeof(struct graph));
     stub_count("recording");
     return cudaSuccess;
 }
@@ -348,12 +355,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     int broken = recording && recording->broken;
-    *graph = NULL;
     if (!recording || recording != (struct stream *)stream) return answer(cudaErrorIllegalState);
+    *graph = (cudaGraph_t)recording->graph;
     recording = NULL;
-    if (broken) return answer(cudaErrorStreamCaptureInvalidated);
-    *graph = malloc(1);
-    return cudaSuccess;
+    if (!broken) return cudaSuccess;
+    free(*graph);
+    *graph = NULL;
+    return answer(cudaErrorStreamCaptureInvalidated);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *replay, cudaGraph_t graph, unsigned long long flags)

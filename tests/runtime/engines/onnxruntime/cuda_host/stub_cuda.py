@@ -39,6 +39,7 @@ class StubCuda:
         self.real, self.library = runtime, ctypes.CDLL(str(folder / RUNTIME), ctypes.RTLD_GLOBAL)
         rest = [path for path in sorted(folder.glob("lib*.so.*")) if path.suffix[1:].isdigit() and path.name != RUNTIME]
         self.others = [ctypes.CDLL(str(path)) for path in rest if cudnn or path.name != CUDNN]
+        self.library.stub_node.restype = ctypes.c_char_p
         self.library.stub_held_bytes.restype = self.library.stub_peak_bytes.restype = ctypes.c_size_t
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +64,23 @@ class StubCuda:
         graph = ctypes.c_void_p()
         status = self.library.cudaStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
         return self.real.cudaError_t(status), graph.value
+
+    def cudaGraphGetNodes(self, graph: int, count: int = 0) -> tuple[Any, ...]:  # noqa: N802
+        nodes = list[str]()
+        while name := self.library.stub_node(ctypes.c_void_p(graph), len(nodes)):
+            nodes.append(name.decode())
+        return self.real.cudaError_t.cudaSuccess, nodes[:count], len(nodes)
+
+    def cudaGraphNodeGetType(self, node: str) -> tuple[Any, ...]:  # noqa: N802
+        types = self.real.cudaGraphNodeType
+        named = {"launch": types.cudaGraphNodeTypeKernel, "fill": types.cudaGraphNodeTypeMemset}
+        named["host function"] = types.cudaGraphNodeTypeHost
+        return self.real.cudaError_t.cudaSuccess, named.get(node, types.cudaGraphNodeTypeMemcpy)
+
+    def cudaGraphMemcpyNodeGetParams(self, node: str) -> tuple[Any, ...]:  # noqa: N802
+        kinds = self.real.cudaMemcpyKind
+        named = {"upload": kinds.cudaMemcpyHostToDevice, "download": kinds.cudaMemcpyDeviceToHost}
+        return self.real.cudaError_t.cudaSuccess, SimpleNamespace(kind=named.get(node, kinds.cudaMemcpyDeviceToDevice))
 
     def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return self._call("cudaGraphInstantiate", 1, (graph, flags))
