@@ -13,7 +13,7 @@ from ..terminal.bundles import EXPORT_LIBRARIES
 from ..terminal.options import JsonOption
 from ..terminal.output import print_json, screen
 from .checks import Check, installed
-from .gpu_checks import CUDNN, gpu_checks, provider_checks
+from .gpu_checks import CUDNN, cudnn_check, gpu_checks
 from .hardware import probe
 from .machine import machine
 from .software_checks import file_checks, onnxruntime_providers, software_checks
@@ -32,8 +32,7 @@ ABILITIES: dict[str, tuple[str, ...]] = {
 
 def command(as_json: JsonOption = False) -> None:
     hardware = probe()
-    providers = onnxruntime_providers()
-    accelerators = [*gpu_checks(hardware, find_library, installed, providers), *provider_checks(providers)]
+    accelerators = [*gpu_checks(hardware, find_library, installed, onnxruntime_providers()), cudnn_check()]
     checks = [*software_checks(), *accelerators, *file_checks()]
     ok = all(check.ok for check in checks if check.required)
     if as_json:

@@ -122,11 +122,11 @@ def _provider(hardware: Hardware, installed: Version, providers: Sequence[str]) 
     return Check(name, False, False, "no CUDA provider in this onnxruntime", jetson if hardware.jetson else advice)
 
 
-def provider_checks(providers: Sequence[str]) -> list[Check]:
-    """Return the check of cuDNN, which the CUDA provider looks for when a step runs; none where there is no such provider."""
-    if CUDA_PROVIDER not in providers:
-        return []
-    from ....runtime.engines.onnxruntime.cuda_libraries import CUDNN_INSTALL, cudnn
-
+def cudnn_check() -> Check:
+    """Return the check of cuDNN, which ONNX Runtime's CUDA provider opens without and looks for when a step runs."""
+    try:
+        from ....runtime.engines.onnxruntime.cuda_libraries import CUDNN_INSTALL, cudnn
+    except ImportError as error:
+        return Check(CUDNN, False, False, f"not looked for ({error})", "install ONNX Runtime first")
     found = cudnn()
-    return [Check(CUDNN, found is not None, False, found or "not found", CUDNN_INSTALL)]
+    return Check(CUDNN, found is not None, False, found or "not found", CUDNN_INSTALL)
