@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines test-cuda-host lint format bench clean
+.PHONY: help setup demo test test-engines test-cuda-host fuzz lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
 PYTHON ?=
 WORKERS ?= 2
 TEST_ARGUMENTS ?=
+MINUTES ?= 60
 # TensorRT's Python bindings, whose names the tests look up: they are downloaded, not installed.
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
 BINDINGS_STAMP := $(VENV)/bindings/.stamp
@@ -22,6 +23,7 @@ help:
 	@echo "make test    formatting, lint, types and tests"
 	@echo "make test-engines  build every TensorRT-RTX engine there is to build"
 	@echo "make test-cuda-host  run ONNX Runtime's CUDA provider over stubs of CUDA's libraries, without a GPU"
+	@echo "make fuzz    try damaged files and odd settings for as long as MINUTES says (60)"
 	@echo "make bench   speed and memory, as ratios in one run"
 	@echo "make lint | format | setup | clean"
 
@@ -70,6 +72,11 @@ $(CUDA_HOST_STAMP): constraints.txt $(CUDA_HOST_TESTS)/cudart.c $(CUDA_HOST_TEST
 	@rm -rf $(CUDA_HOST)/nvidia/cu13/lib
 	@$(BIN)/python -m $(subst /,.,$(CUDA_HOST_TESTS)).libraries $(CUDA_HOST)
 	@touch $@
+
+fuzz: $(STAMP)
+	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \
+	    DLLM_EDGE_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TEST_ARGUMENTS) tests/fuzz || exit 1; \
+	done
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet

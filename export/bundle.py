@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from ..graphs.config import ModelConfig
 from ..graphs.contract import CACHE_OPERATIONS, Flavour, top_k
 from ..graphs.dtypes import DType, parse_dtype
-from ..graphs.errors import DllmEdgeError
+from ..graphs.errors import DllmEdgeError, unknown
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
 from ..runtime.bundle.bundle import DECODING, Bundle
@@ -69,7 +69,7 @@ def export_bundle(
     """
     progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
-        raise DllmEdgeError(f"unknown flavour {flavour!r}: choose one of {', '.join(FLAVOURS)}")
+        raise unknown("flavour", flavour, FLAVOURS)
     checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
     stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-from .errors import DllmEdgeError
+from .errors import unknown
 
 DType = Literal["int64", "int32", "int8", "uint8", "int4", "bool", "float32", "float16", "bfloat16"]
 
@@ -77,4 +77,4 @@ def parse_dtype(name: str, besides: Sequence[str] = ()) -> DType:
     for dtype in FLOATS:
         if dtype == name:
             return dtype
-    raise DllmEdgeError(f"unknown dtype {name!r}: choose one of {', '.join([*besides, *FLOATS])}")
+    raise unknown("dtype", name, [*besides, *FLOATS])

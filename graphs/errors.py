@@ -1,5 +1,32 @@
 """The one exception that users of `dllm_edge` meet."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Three letters of four: int3 is not taken for a misspelt int8.
+ALIKE = 0.76
+
 
 class DllmEdgeError(Exception):
-    """A one-line statement of what is wrong, where, and what to do about it. The command line prints it and exits with 2."""
+    """A one-line statement of what is wrong, where, and what to do about it. The command line prints it and exits with 2.
+
+    Line ends that come with what users wrote become spaces.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
+
+
+def unknown(noun: str, name: object, choices: Iterable[object], advice: str = "") -> DllmEdgeError:
+    """Return the error that `name` is none of the `choices`: that which is spelled alike, all of them, and `advice`."""
+    words = [str(choice) for choice in choices]
+    return DllmEdgeError(f"unknown {noun} '{name}':{did_you_mean(name, words)} choose one of {', '.join(words)}{advice}")
+
+
+def did_you_mean(name: object, words: Iterable[str]) -> str:
+    """Return the question whether the one of `words` was meant that is spelled most like `name`; empty where none is."""
+    known = {word.lower(): word for word in words}
+    near = get_close_matches(str(name).lower(), known, 1, ALIKE)
+    return f" did you mean '{known[near[0]]}'?" if near else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from .config import ModelConfig
 from .dtypes import DTYPES, DType
-from .errors import DllmEdgeError
+from .errors import DllmEdgeError, unknown
 from .parameters import EMBEDDING, LM_HEAD, parameter_shapes
 
 GROUPS = (32, 64, 128)
@@ -28,7 +28,7 @@ class WeightFormat:
 
     def __post_init__(self) -> None:
         if self.name not in FORMAT_NAMES:
-            raise DllmEdgeError(f"unknown weight format {self.name!r}: choose one of {', '.join(FORMAT_NAMES)}")
+            raise unknown("weight format", self.name, FORMAT_NAMES)
         if self.quantised and self.group not in GROUPS:
             raise DllmEdgeError(f"weights in groups of {self.group}: choose one of {', '.join(map(str, GROUPS))}")
         if not self.quantised and self.group:

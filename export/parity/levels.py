@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 from .report import LEVELS, Level, LevelName, Report
 
 REPORTS = "reports"
@@ -18,7 +18,7 @@ REPORTS = "reports"
 def levels_up_to(last: str | None) -> Sequence[LevelName]:
     """All levels, or those up to `last`."""
     if last is not None and last not in LEVELS:
-        raise DllmEdgeError(f"unknown level '{last}': choose one of {', '.join(LEVELS)}")
+        raise unknown("level", last, LEVELS)
     return LEVELS[: LEVELS.index(last) + 1] if last else LEVELS
 
 

@@ -154,8 +154,17 @@ def check_decodes(
 
 
 def _line(use: Use, count: int, differences: Sequence[Difference]) -> str:
-    (system, settings), equal = use, count - len(differences)
-    return f"{system.name}, {settings.unmask}: {equal} of {count} decodes equal" + _explain(differences)
+    system, settings = use
+    return f"{system.name}, {settings.unmask}: {_verdict(count, differences)}" + _explain(differences)
+
+
+def _verdict(count: int, differences: Sequence[Difference]) -> str:
+    """Return in words what became of `count` decodes, of which each of `differences` parts one."""
+    if not differences:
+        return f"holds, {count} of {count} decodes equal"
+    if all(difference.rounding for difference in differences):
+        return f"holds, {len(differences)} of {count} decodes differ by rounding only"
+    return f"FAILS, {count - len(differences)} of {count} decodes equal"
 
 
 def _explain(differences: Sequence[Difference]) -> str:

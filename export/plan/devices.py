@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 
 DeviceKind = Literal["jetson", "gpu", "host"]
 
@@ -82,9 +82,7 @@ DEVICES: dict[str, Device] = {
 def find_device(name: str) -> Device:
     """Return the device of this name; raises `DllmEdgeError` that lists the names where there is none."""
     if name not in DEVICES:
-        raise DllmEdgeError(
-            f"unknown device '{name}': choose one of {', '.join(DEVICES)}, or describe it with --memory and --bandwidth"
-        )
+        raise unknown("device", name, DEVICES, advice=", or describe it with --memory and --bandwidth")
     return DEVICES[name]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 from ...graphs.dtypes import DType
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 from .devices import GB, GB_IN_BYTES, Device, DeviceKind, check_figure
 
 Engine = Literal["tensorrt", "onnxruntime"]
@@ -111,4 +111,4 @@ def _one_of(choices: tuple[Choice, ...], word: str, name: str) -> Choice:
     for choice in choices:
         if word == choice:
             return choice
-    raise DllmEdgeError(f"unknown {name} '{word}': choose one of {', '.join(choices)}")
+    raise unknown(name, word, choices)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, did_you_mean
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
@@ -50,7 +50,8 @@ class Setting:
     def validate(self, value: Any) -> None:
         """Raise `DllmEdgeError` for a value that the setting may not have."""
         if self.choices and value not in tuple(self.choices):
-            raise DllmEdgeError(f"{self.name}={value}: must be one of {', '.join(self.choices)}")
+            guess = did_you_mean(value, self.choices)
+            raise DllmEdgeError(f"{self.name}={value}:{guess} must be one of {', '.join(self.choices)}")
         if self.least is not None and self.most is not None and not self.least <= value <= self.most:
             raise DllmEdgeError(f"{self.name}={value}: must be between {self.least:g} and {self.most:g}")
         if self.least is not None and not value >= self.least:
@@ -165,5 +166,5 @@ def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterabl
     known = tuple(known)
     for name in changes:
         if name not in known:
-            raise DllmEdgeError(f"{system} has no setting '{name}'; it has {', '.join(known)}")
+            raise DllmEdgeError(f"{system} has no setting '{name}';{did_you_mean(name, known)} it has {', '.join(known)}")
     return settings.replace(**{name: DECLARED[name].parse(value) for name, value in changes.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 from ..bundle.bundle import Bundle
 from .backend import Backend
 from .base import Engine
@@ -28,7 +28,7 @@ def open_engine(
 def choose_device(name: str, device: str | None = None) -> str:
     """Return the device that the engine `name` runs on; raises `DllmEdgeError` for an unknown engine or device."""
     if name not in BACKENDS:
-        raise DllmEdgeError(f"unknown engine '{name}': choose one of {', '.join(BACKENDS)}")
+        raise unknown("engine", name, BACKENDS)
     devices = BACKENDS[name].devices
     if device and device not in devices:
         raise DllmEdgeError(f"{name} does not run on device '{device}': use {' or '.join(devices)}")

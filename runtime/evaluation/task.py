@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 
 ENTRY_POINTS = "dllm_edge.tasks"
 """The group of a package's entry points that name its tasks: each is a `Task`."""
@@ -44,5 +44,5 @@ def tasks() -> dict[str, Task]:
 def find_task(name: str) -> Task:
     """Return the task of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
     if name not in tasks():
-        raise DllmEdgeError(f"unknown task '{name}': choose one of {', '.join(tasks()) or 'none, no package brings a task'}")
+        raise unknown("task", name, tasks() or ["none, no package brings a task"])
     return tasks()[name]

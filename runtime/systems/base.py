@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...graphs.config import AttentionPattern, ModelConfig
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import unknown
 from ..decoding.canvas import Canvas
 from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
 from ..decoding.step import CacheOperation, Refresh, Step
@@ -69,5 +69,5 @@ def fitting_systems(config: ModelConfig) -> list[System]:
 def find_system(name: str) -> System:
     """Return the system of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
     if name not in SYSTEMS:
-        raise DllmEdgeError(f"unknown system '{name}': choose one of {', '.join(SYSTEMS)}")
+        raise unknown("system", name, SYSTEMS)
     return SYSTEMS[name]

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, unknown
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import CHECKS, Setting, Settings, declare
@@ -90,7 +90,7 @@ def register(rule: R) -> R:
 def find_rule(name: str) -> type[Rule]:
     """Return the rule of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
     if name not in RULES:
-        raise DllmEdgeError(f"unknown rule '{name}': choose one of {', '.join(RULES)}")
+        raise unknown("rule", name, RULES)
     return RULES[name]
 
 

@@ -81,9 +81,9 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
     for index, problem in enumerate(problems):
         console.print(f"\n[bold]{escape(problem.question)}[/] [dim]({problem.answer})[/]", highlight=False)
         table = Table.grid(padding=(0, 2))
-        for width in (16, 40):
+        for width in (16, 34):
             table.add_column(width=width)
-        for width in (5, 10):
+        for width in (12, 10):
             table.add_column(width=width, justify="right")
         for evaluation in evaluations:
             table.add_row(*_answer(evaluation, index))
@@ -91,11 +91,11 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
 
 
 def _answer(evaluation: Evaluation, index: int) -> tuple[str, ...]:
-    """Return system, answer, whether it is right, and tokens per forward."""
+    """Return system, text, whether its answer (the last number) is right, and tokens per forward."""
     generation = evaluation.generations[index]
     return (
         evaluation.system,
         escape(" ".join(generation.text.split())),
-        "[green]right[/]" if evaluation.correct[index] else "[red]wrong[/]",
+        "[green]answer right[/]" if evaluation.correct[index] else "[red]answer wrong[/]",
         f"[dim]{generation.tokens_per_forward:.1f} t/fwd[/]",
     )

@@ -10,7 +10,7 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.tensorrt.engine_folder import EngineFolder, engines_of
 from .terminal.bundles import bundle_path
 from .terminal.options import BundleArgument, JsonOption
-from .terminal.output import key_values, print_json, screen, size
+from .terminal.output import counted, key_values, print_json, screen, size
 from .terminal.weights import weights_line
 
 
@@ -53,7 +53,7 @@ def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
         "context": f"{config.max_positions} positions",
         "weights": weights_line(manifest),
         "graphs": "\n".join(graphs),
-        "size": f"{size(_bytes(bundle))} in {len(manifest.files)} files",
+        "size": f"{size(_bytes(bundle))} in {counted(len(manifest.files), 'file')}",
         "decoding": ", ".join(f"{name}={value}" for name, value in bundle.decoding.get("defaults", {}).items()),
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
         "engines": "\n".join(map(_engine_line, engines_of(bundle))) or "none",
@@ -66,7 +66,7 @@ def _engine_line(engine: EngineFolder) -> str:
     built = engine.fingerprint
     longest = max(profile.queries for profile in built.workload.profiles)
     total = sum(record.size for record in built.plans.values())
-    profiles = f"{len(built.workload.profiles)} profiles of up to {longest} tokens"
+    profiles = f"{counted(len(built.workload.profiles), 'profile')} of up to {counted(longest, 'token')}"
     return f"{engine.path.name}: {built.flavour}, {built.compute}, {profiles}, {size(total)}"
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from ...graphs.errors import DllmEdgeError
 from ...runtime.generate import Generation, Model
 from ...runtime.scheduler.request import Changed, Finished, Request
 from .terminal.bundles import open_model
@@ -23,13 +22,14 @@ from .terminal.options import (
     ThreadsOption,
     parse_settings,
 )
-from .terminal.output import log, print_json, screen
+from .terminal.output import counted, log, print_json, screen
+from .terminal.prompts import PromptOption, read_prompt
 
 
 def command(
     *,
     bundle: BundleArgument,
-    prompt: Annotated[str, typer.Option(help="What to answer.", show_default=False)],
+    prompt: PromptOption,
     system: SystemOption = "vanilla",
     gen_length: GenLengthOption = None,
     assignments: SetOption = None,
@@ -41,9 +41,8 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     settings = parse_settings(assignments, gen_length)
+    prompt = read_prompt(prompt)
     model = open_model(bundle, engine, threads)
-    if not prompt.strip():
-        raise DllmEdgeError("the prompt is empty: give --prompt some text")
     request = model.request(model.encode(prompt, chat=chat), system, seed, trace, **settings)
     live = screen().is_terminal and not as_json
     generation = decode_live(model, request) if live else model.decode([request])[0]
@@ -63,7 +62,7 @@ def decode_live(model: Model, request: Request) -> Generation:
             if isinstance(event, Changed):
                 view.update(event)
             else:
-                view.new.clear()
+                view.finish(event)
                 live.refresh()
 
         return model.decode([request], watch=watch)[0]
@@ -72,8 +71,9 @@ def decode_live(model: Model, request: Request) -> Generation:
 def summary(generation: Generation) -> str:
     """Return system, tokens, forwards and speed of a decode in one line."""
     tokens = len(generation.token_ids)
+    refreshes = generation.refresh_forwards
     return (
-        f"{generation.system}: {tokens} tokens in {generation.forwards} forwards "
-        f"({generation.refresh_forwards} refreshes), {generation.tokens_per_forward:.2f} tokens/forward, "
+        f"{generation.system}: {counted(tokens, 'token')} in {counted(generation.forwards, 'forward')} "
+        f"({refreshes} refresh{'' if refreshes == 1 else 'es'}), {generation.tokens_per_forward:.2f} tokens/forward, "
         f"{generation.seconds:.2f} s, {tokens / generation.seconds:.1f} tokens/s ({generation.finish_reason})"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import warnings
 from typing import Any
 
 import onnxruntime
@@ -29,7 +31,7 @@ class OnnxRuntimeEngine(HostCaches):
     name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, threads: int = 0, flavour: str | None = None, compute_dtype: str = "float32") -> None:
-        """`threads` within an operator (0: all cores); `flavour` overrides the choice by ONNX Runtime's version.
+        """`threads` within an operator (0: all cores; warns of more than there are); `flavour` overrides the choice by version.
 
         `compute_dtype` is that of the graph and its caches: `float32`, or `float16`, which a CPU runs by casting.
         """
@@ -40,7 +42,7 @@ class OnnxRuntimeEngine(HostCaches):
         graph = bundle.graph([flavour] if flavour else flavours, compute_dtype)
         self.flavour = graph.flavour
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = _checked(threads)
         self.session = open_session(bundle, graph, options, ["CPUExecutionProvider"])
         _return_free_memory()
 
@@ -95,6 +97,18 @@ def _return_free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def _checked(threads: int) -> int:
+    """Return `threads`; warn where they are more than the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    if threads > cores:
+        warnings.warn(
+            f"{threads} threads are more than this process has cores ({cores}): they wait for each other and decode slower, "
+            "use 0, which is as many threads as cores",
+            stacklevel=2,
+        )
+    return threads
 
 
 def _computable(compute_dtype: str) -> DType:

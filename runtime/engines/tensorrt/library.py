@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from typing import Any
 
-from ....graphs.errors import DllmEdgeError
+from ....graphs.errors import DllmEdgeError, unknown
 
 TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 RUNTIMES = tuple(TITLES)
@@ -124,7 +124,7 @@ class Library:
 def find_library(name: str) -> Library:
     """Import the library `tensorrt` or `tensorrt-rtx`; raises `DllmEdgeError` where it is not there, or too old."""
     if name not in MODULES:
-        raise DllmEdgeError(f"unknown runtime '{name}': choose one of {', '.join(RUNTIMES)}")
+        raise unknown("runtime", name, RUNTIMES)
     try:
         module = import_module(MODULES[name])
     except ImportError as error:

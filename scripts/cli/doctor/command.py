@@ -22,6 +22,7 @@ ON_GPU = ("GPU", "driver", "cuda-python")
 ABILITIES: dict[str, tuple[str, ...]] = {
     "decode on the CPU": ("engine onnxruntime",),
     "export and validate": EXPORT_LIBRARIES,
+    "validate engines layer by layer": ("polygraphy",),
     "build engines with tensorrt-rtx for GPUs that are elsewhere": ("engine tensorrt-rtx",),
     "build and run engines with tensorrt": (*ON_GPU, "engine tensorrt"),
     "run engines with tensorrt-rtx": (*ON_GPU, "engine tensorrt-rtx"),

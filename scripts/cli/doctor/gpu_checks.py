@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
@@ -19,18 +20,19 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 CUDNN = "cuDNN"
 # The vendor's list for TensorRT for RTX; it has neither data-center GPUs of 8.0 and 9.0 nor Jetsons.
 RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
+INSTALL_DRIVER = "install NVIDIA's driver"
+NO_GPU = "none is needed to run on the CPU"
 REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
 
 
 def gpu_checks(hardware: Hardware, find: Find, installed: Version, providers: Sequence[str]) -> list[Check]:
     """Return the checks of GPU, driver, CUDA and engines; `providers` are those of the ONNX Runtime that is imported."""
     jetson = [_jetpack(hardware), _power(hardware)] if hardware.jetson else []
-    return [
-        *(_gpu(hardware), _driver(hardware), _cuda(hardware), *jetson),
-        *(_tensorrt(name, hardware, find) for name in RUNTIMES),
-        _bindings(hardware, installed),
-        _provider(hardware, installed, providers),
-    ]
+    own = [_gpu(hardware), _driver(hardware), _cuda(hardware), _bindings(hardware, installed)]
+    if not (hardware.gpus or hardware.nvidia_devices or hardware.jetson):
+        own = [replace(check, advice=NO_GPU) for check in own]
+    engines = [_tensorrt(name, hardware, find) for name in RUNTIMES]
+    return [*own, *jetson, *engines, _provider(hardware, installed, providers)]
 
 
 def _gpu(hardware: Hardware) -> Check:
@@ -40,11 +42,13 @@ def _gpu(hardware: Hardware) -> Check:
         + ("" if gpu.compute_capability is None else f", compute capability {gpu.compute_capability}")
         for gpu in hardware.gpus
     ]
-    return Check("GPU", bool(names), False, "; ".join(names) or "none found", "none is needed to run on the CPU")
+    waiting = hardware.nvidia_devices and not names
+    found = f"{hardware.nvidia_devices} of NVIDIA, without a driver" if waiting else "; ".join(names) or "none found"
+    return Check("GPU", bool(names), False, found, INSTALL_DRIVER)
 
 
 def _driver(hardware: Hardware) -> Check:
-    advice = "install NVIDIA's driver" if not hardware.jetson else "flash or update JetPack"
+    advice = "flash or update JetPack" if hardware.jetson else INSTALL_DRIVER
     return Check("driver", hardware.driver is not None, False, hardware.driver or "none found", advice)
 
 

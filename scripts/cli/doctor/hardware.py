@@ -23,6 +23,8 @@ JETPACKS = {
     "36.5": "6.2.2",
     "39.2": "7.2",
 }
+# PCI's number of the vendor, and how those of the classes of display devices begin.
+NVIDIA, DISPLAY = "0x10de", "0x03"
 # Of a board's model: its GPU is not listed with these by nvidia-smi.
 BOARDS = {"Orin": "8.7", "Thor": "11.0"}
 
@@ -38,10 +40,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """None, or nothing, where a machine does not have it or does not say. `jetson` is the board's model, `cuda_driver` the
-    newest CUDA that the driver takes, `cuda_toolkit` the one that is installed."""
+    """None, or nothing, where a machine does not have it or does not say. `gpus` are those that a driver answers for,
+    `nvidia_devices` the display devices of NVIDIA on the PCI bus, `jetson` is the board's model, `cuda_driver` the newest CUDA
+    that the driver takes, `cuda_toolkit` the one that is installed."""
 
     gpus: tuple[Gpu, ...]
+    nvidia_devices: int
     driver: str | None
     cuda_driver: str | None
     cuda_toolkit: str | None
@@ -84,6 +88,7 @@ def probe(root: Path = Path("/"), ask: Ask = run) -> Hardware:
     gpus, asked_driver = _gpus(ask, jetson)
     return Hardware(
         gpus=gpus,
+        nvidia_devices=_nvidia_devices(root),
         driver=driver[1] if driver else asked_driver,
         cuda_driver=header[1] if header else None,
         cuda_toolkit=_toolkit(root),
@@ -92,6 +97,11 @@ def probe(root: Path = Path("/"), ask: Ask = run) -> Hardware:
         power_mode=_power_mode(ask) if jetson else None,
         system_tensorrt=tuple(sorted(f"/{path.relative_to(root)}" for path in _system_tensorrt(root))),
     )
+
+
+def _nvidia_devices(root: Path) -> int:
+    devices = (root / "sys/bus/pci/devices").glob("*")
+    return sum(_read(path / "vendor").strip() == NVIDIA and _read(path / "class").startswith(DISPLAY) for path in devices)
 
 
 def _gpus(ask: Ask, jetson: str | None) -> tuple[tuple[Gpu, ...], str | None]:

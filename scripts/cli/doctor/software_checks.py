@@ -16,8 +16,10 @@ RUNTIME_LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja
 
 def software_checks() -> list[Check]:
     """Return the checks of what every machine needs to decode, and to export."""
-    required = [_package(name, True) for name in RUNTIME_LIBRARIES]
-    return [_python(), *required, *(_package(name, False) for name in EXPORT_LIBRARIES), _engine()]
+    required = [_package(name, "pip install dllm-edge", required=True) for name in RUNTIME_LIBRARIES]
+    optional = [_package(name, "pip install 'dllm-edge[export]' to export and validate") for name in EXPORT_LIBRARIES]
+    parity = _package("polygraphy", "pip install 'dllm-edge[parity]' to validate engines layer by layer")
+    return [_python(), *required, *optional, parity, _engine()]
 
 
 def file_checks() -> list[Check]:
@@ -40,8 +42,7 @@ def _python() -> Check:
     return Check("Python", supported, True, platform.python_version(), "use Python 3.10 to 3.13")
 
 
-def _package(name: str, required: bool) -> Check:
-    advice = "pip install dllm-edge" if required else "pip install 'dllm-edge[export]' to export and validate"
+def _package(name: str, advice: str, required: bool = False) -> Check:
     version = installed(name)
     if name == "onnxruntime" and version is None:
         version = installed("onnxruntime-gpu")

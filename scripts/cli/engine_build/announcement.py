@@ -9,7 +9,7 @@ from ....export.tensorrt.memory import estimated_build_bytes
 from ....runtime.bundle.bundle import WEIGHTS, Bundle
 from ....runtime.engines.profiles import Workload
 from ....runtime.engines.tensorrt.library import Library
-from ..terminal.output import log, screen, size
+from ..terminal.output import counted, log, screen, size
 
 # Seconds of a TensorRT-RTX build on 2 CPU cores: for each profile of each layer, and for a GB of weights.
 PER_LAYER, PER_GB = 0.1, 9.5
@@ -30,9 +30,8 @@ def estimate_line(bundle: Bundle, library: Library, workload: Workload, targets:
     """Return the number of profiles, and the time and memory that their build may take."""
     count, seconds = len(workload.profiles), estimated_seconds(bundle, workload, targets)
     least = "" if library.name == "tensorrt-rtx" else "at least "
-    profiles = f"{count} profile{'' if count == 1 else 's'}"
     memory = size(estimated_build_bytes(bundle))
-    return f"{profiles}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
+    return f"{counted(count, 'profile')}; estimate: {least}{duration(seconds)} (on 2 cores), {memory} of memory"
 
 
 def estimated_seconds(bundle: Bundle, workload: Workload, targets: int) -> float:

@@ -13,7 +13,7 @@ from ....graphs.errors import DllmEdgeError
 from ....runtime.evaluation.evaluate import Evaluation, evaluate_together
 from ....runtime.evaluation.task import Task, find_task
 from ....runtime.generate import Model
-from .output import screen, size
+from .output import counted, screen, size
 from .progress import progress_bars
 
 COLUMNS = ("accuracy\n(95% interval)", "tokens/\nforward", "tokens/\nsecond", "speed", "cache\n(peak)")
@@ -39,14 +39,17 @@ def task_of(model: Model, name: str | None) -> Task:
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     first = evaluations[0]
-    title = f"{first.task}, {first.samples} problems, {first.settings.gen_length} tokens"
+    length = counted(first.settings.gen_length, "token")
+    title = f"{first.task}, {counted(first.samples, 'problem')}, {length}; speed as a ratio to the first row's"
     screen().print(evaluation_table(evaluations, title))
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], title: str) -> Table:
     """Return a table with a row a system; speeds are ratios to the first."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("system", no_wrap=True)
+    # Seven columns fit 80 characters only without padding.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for column in ("system", "rule"):
+        table.add_column(column, no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for evaluation in evaluations:
@@ -59,6 +62,7 @@ def _cells(evaluation: Evaluation, first: Evaluation) -> tuple[str, ...]:
     steady, peak = evaluation.steady_cache_bytes, evaluation.peak_cache_bytes
     return (
         evaluation.system,
+        evaluation.settings.unmask,
         f"{evaluation.accuracy:.1%} ({100 * low:.0f}-{100 * high:.0f})",
         f"{evaluation.tokens_per_forward:.2f}",
         f"{evaluation.tokens_per_second:.1f}",

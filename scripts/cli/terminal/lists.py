@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ....graphs.errors import DllmEdgeError
+from ....graphs.errors import DllmEdgeError, unknown
 
 # More positions than any model has.
 MOST = 10**7
@@ -12,11 +12,12 @@ MOST = 10**7
 
 def parse_names(text: str, noun: str, known: Collection[str]) -> list[str]:
     """Return the names in the text of the option that is `noun`'s plural, each once; all of them must be `known`."""
-    names, choices = _words(text), ", ".join(known)
+    names = _words(text)
     for name in names:
         if name not in known:
-            raise DllmEdgeError(f"unknown {noun} '{name}': choose one of {choices}")
+            raise unknown(noun, name, known)
     if not names:
+        choices = ", ".join(known)
         raise DllmEdgeError(f"--{noun}s '{text}' names no {noun}: give one or more of {choices}, separated by commas")
     return names
 

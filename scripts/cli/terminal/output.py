@@ -35,6 +35,11 @@ def key_values(rows: Mapping[str, object]) -> Table:
     return table
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where it is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes as people write it."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -101,6 +101,8 @@ def test_every_decode_counts(tiny_bundle: Callable[..., Path], monkeypatch: pyte
     level = check_decodes(engine, engine, PROMPTS, [(SYSTEMS["vanilla"], SETTINGS)] * 3, lambda _share: None)
     assert not level.passed
     assert ["NOT rounding" in line for line in level.lines] == [use == wrong // 2 for use in range(3)]
+    verdicts = ["FAILS, 0 of 2" if use == wrong // 2 else "holds, 2 of 2 decodes differ by rounding only" for use in range(3)]
+    assert all(verdict in line for verdict, line in zip(verdicts, level.lines, strict=True))
     rounding = [difference["rounding"] for run in level.data["runs"] for difference in run["differences"]]
     assert rounding == [decode != wrong for decode in range(6)]
 

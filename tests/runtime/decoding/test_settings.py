@@ -127,7 +127,7 @@ def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
         ("early_stop", 2, "early_stop=2: must be true or false"),
         ("unmask", None, "unmask=None: must be one of factor"),
         ("unmask", ["quota"], "must be one of factor"),
-        ("temprature", "1", "any has no setting 'temprature'; it has gen_length, block_length"),
+        ("temprature", "1", "any has no setting 'temprature'; did you mean 'temperature'? it has gen_length, block_length"),
     ],
 )
 def test_what_cannot_be_read(name: str, given: Any, message: str) -> None:

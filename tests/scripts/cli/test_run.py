@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +33,32 @@ def test_run_prints_the_text_alone_where_stdout_is_no_terminal(command: Command,
     assert data["trace"] == []
 
 
+def test_a_prompt_from_a_file_and_from_standard_input(
+    command: Command, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"How many apples?\n"
+    (tmp_path / "prompt.txt").write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    prompts = ("How many apples?", f"@{tmp_path}/prompt.txt", "-")
+    found = [parsed(command("run", bundle, "--prompt", prompt, *SHORT, *BLOCKS, "--json")[1]) for prompt in prompts]
+    assert {data["prompt"] for data in found} == {"How many apples?"}
+    assert len({data["text"] for data in found}) == 1
+
+
+def test_more_threads_than_cores_are_warned_of(command: Command, bundle: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    code, _, err = command("run", bundle, "--prompt", "Hi", *SHORT, *BLOCKS, "--threads", str(cores + 1))
+    assert code == 0
+    assert f"warning: {cores + 1} threads are more than this process has cores ({cores})" in err
+    assert "warning" not in command("run", bundle, "--prompt", "Hi", *SHORT, *BLOCKS, "--threads", str(cores))[2]
+
+
+def test_one_is_no_plural(command: Command, bundle: Path) -> None:
+    settings = ("--gen-length", "1", "--set", "early_stop=false", "--system", "fast-dllm-dual")
+    err = command("run", bundle, "--prompt", "Hi", *settings)[2]
+    assert "fast-dllm-dual: 1 token in 1 forward (1 refresh), " in err
+
+
 def test_run_keeps_a_trace_where_asked(command: Command, bundle: Path) -> None:
     data = parsed(command("run", bundle, "--prompt", "Hi", *SHORT, *BLOCKS, "--trace", "--json")[1])
     assert len(data["trace"]) == data["forwards"]
@@ -45,6 +75,9 @@ def test_run_repeats_itself_by_its_seed(command: Command, bundle: Path) -> None:
 
 BAD_INPUT = {
     "unknown system": (("--system", "magic"), "unknown system 'magic': choose one of vanilla, "),
+    "misspelt system": (("--system", "fast-dlm-dual"), "unknown system 'fast-dlm-dual': did you mean 'fast-dllm-dual'? choose"),
+    "misspelt setting": (("--set", "treshold=0.9"), "vanilla has no setting 'treshold'; did you mean 'threshold'? it has"),
+    "misspelt choice": (("--set", "unmask=treshold"), "unmask=treshold: did you mean 'threshold'? must be one of factor, "),
     "unknown setting": (("--set", "speed=9"), "vanilla has no setting 'speed'; it has gen_length, "),
     "setting of another system": (("--set", "retention=0.5"), "vanilla has no setting 'retention'"),
     "value out of range": (("--set", "threshold=7"), "threshold=7.0: must be between 0 and 1.01"),

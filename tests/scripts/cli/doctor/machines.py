@@ -78,3 +78,14 @@ JETPACK_7 = Machine(
     answers={"nvpmodel -q": "NVPM WARN: fan mode is not set\nNV Power Mode: MODE_30W\n2\n"},
 )
 BARE = Machine()
+WITHOUT_DRIVER = Machine(
+    files={
+        "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
+        "sys/bus/pci/devices/0000:01:00.0/class": "0x030000\n",
+        # Its sound device, and another vendor's display device.
+        "sys/bus/pci/devices/0000:01:00.1/vendor": "0x10de\n",
+        "sys/bus/pci/devices/0000:01:00.1/class": "0x040300\n",
+        "sys/bus/pci/devices/0000:00:02.0/vendor": "0x8086\n",
+        "sys/bus/pci/devices/0000:00:02.0/class": "0x030000\n",
+    }
+)

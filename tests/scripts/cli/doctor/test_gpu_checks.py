@@ -14,7 +14,7 @@ from dllm_edge.scripts.cli.doctor.command import ABILITIES, lacks
 from dllm_edge.scripts.cli.doctor.gpu_checks import Find, cudnn_check, gpu_checks
 from dllm_edge.scripts.cli.doctor.hardware import probe
 
-from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7, Machine
+from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7, WITHOUT_DRIVER, Machine
 
 
 def library(name: str, **versions: str) -> Library:
@@ -110,6 +110,13 @@ def test_a_library_that_breaks_when_it_is_loaded(tmp_path: Path) -> None:
     assert found.advice
 
 
+def test_a_driver_is_proposed_only_where_there_is_a_gpu(tmp_path: Path) -> None:
+    here, elsewhere = examine(WITHOUT_DRIVER, tmp_path / "gpu"), examine(BARE, tmp_path / "none")
+    assert here["GPU"].found == "1 of NVIDIA, without a driver"
+    assert here["GPU"].advice == here["driver"].advice == "install NVIDIA's driver"
+    assert {elsewhere[name].advice for name in ("GPU", "driver", "CUDA", "cuda-python")} == {"none is needed to run on the CPU"}
+
+
 def test_a_machine_without_a_gpu_lacks_only_what_needs_one(tmp_path: Path) -> None:
     found = examine(BARE, tmp_path, {"cuda-bindings": "13.4.4"}, tensorrt_rtx="1.7.1")
     assert not any(check.required for check in found.values())
@@ -119,6 +126,7 @@ def test_a_machine_without_a_gpu_lacks_only_what_needs_one(tmp_path: Path) -> No
     assert works == [
         "decode on the CPU",
         "export and validate",
+        "validate engines layer by layer",
         "build engines with tensorrt-rtx for GPUs that are elsewhere",
     ]
     assert lacking["run engines with tensorrt-rtx"] == ["GPU", "driver"]

@@ -9,7 +9,7 @@ import pytest
 from dllm_edge.scripts.cli.doctor import hardware
 from dllm_edge.scripts.cli.doctor.hardware import Gpu, probe, run
 
-from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7
+from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7, WITHOUT_DRIVER
 
 
 def test_a_desktop(tmp_path: Path) -> None:
@@ -52,7 +52,12 @@ def test_releases(release: str, jetpack: str | None, tmp_path: Path) -> None:
 
 def test_a_machine_without_anything(tmp_path: Path) -> None:
     found = probe(tmp_path, BARE.ask)
-    assert found == hardware.Hardware((), None, None, None, None, None, None, ())
+    assert found == hardware.Hardware((), 0, None, None, None, None, None, None, ())
+
+
+def test_a_gpu_that_no_driver_answers_for(tmp_path: Path) -> None:
+    found = probe(WITHOUT_DRIVER.write(tmp_path), WITHOUT_DRIVER.ask)
+    assert (found.gpus, found.nvidia_devices) == ((), 1)
 
 
 @pytest.mark.parametrize(

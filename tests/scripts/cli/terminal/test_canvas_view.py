@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from dllm_edge import Model, load
+from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.scheduler.request import Changed, Finished, Request
-from dllm_edge.scripts.cli.terminal.canvas_view import MASK, MASKED, NEW, CanvasView
+from dllm_edge.scripts.cli.terminal.canvas_view import LEFT, MASK, MASKED, NEW, CanvasView
 
 
 @pytest.fixture
@@ -60,3 +62,53 @@ def test_line_ends_are_visible(model: Model) -> None:
     view = CanvasView(model, request(model))
     (newline,) = model.tokenizer.encode("\n")
     assert view.piece(newline) == "⏎"
+
+
+def shown(view: CanvasView, height: int, width: int = 80) -> list[str]:
+    console = Console(width=width, height=height, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(view)
+    return capture.get().splitlines()
+
+
+def test_the_current_block_and_the_status_stay_in_sight(model: Model) -> None:
+    asked = model.request(model.encode("How many?"), "vanilla", gen_length=64, block_length=8, early_stop=False)
+    view = CanvasView(model, asked)
+    seen: set[str] = set()
+
+    def watch(event: Changed | Finished) -> None:
+        if isinstance(event, Changed):
+            view.update(event)
+            lines = shown(view, 10)
+            assert len(lines) <= 10
+            assert any(f"block {view.current + 1} " in line for line in lines[:-2])
+            assert f"block {view.current + 1} of 8" in lines[-2]
+            seen.add(lines[-2].rpartition("   ")[2])
+        else:
+            view.finish(event)
+
+    model.decode([view.request], watch=watch)
+    assert seen == {f"block {number} of 8" for number in range(1, 9)}
+    last = shown(view, 10)
+    assert all(any(f"block {number} " in line for line in last) for number in range(1, 9)), "the last frame is whole"
+
+
+def test_what_early_stop_left_is_not_needed(model: Model) -> None:
+    view = CanvasView(model, request(model))
+    end = model.config.eos_token_ids[0]
+    positions = np.arange(view.canvas.start, view.canvas.start + 8)
+    view.update(Changed(view.request, 1, Commit(positions, np.full(8, end), np.ones(8, np.float32))))
+    assert "masked" in view.legend().plain
+    assert "just committed" in view.legend().plain
+    view.finish(Finished(view.request, "stop", 1, 0, 0.0, 0.0, []))
+    assert [text.plain.count(MASK) for text in cells(view)] == [0, 0]
+    assert cells(view)[1].plain.count(LEFT) == 8
+    assert "8 of 16 cells, 8 not needed" in view.counters()
+    assert view.legend().plain == "· end of text   ○ not needed"
+
+
+def test_what_a_cancelled_decode_left_is_not_decoded(model: Model) -> None:
+    view = CanvasView(model, request(model))
+    view.finish(Finished(view.request, "cancelled", 0, 0, 0.0, 0.0, []))
+    assert "0 of 16 cells, 16 not decoded" in view.counters()
+    assert view.legend().plain == "○ not decoded"
