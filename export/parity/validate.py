@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from .layers import check_layers
@@ -15,16 +15,30 @@ from .trajectory import check_trajectory
 Progress = Callable[[str, float], None]
 
 
-def validate(pair: Pair, level: str | None = None, progress: Progress | None = None, samples: int = SAMPLES) -> Report:
+def validate(
+    pair: Pair,
+    level: str | None = None,
+    progress: Progress | None = None,
+    samples: int = SAMPLES,
+    skipped: Mapping[str, str] | None = None,
+) -> Report:
     """Hold a pair's subject against its reference, and keep what was found in the bundle's `reports`.
 
     `level` is the last level to run (all of them by default), `samples` the number of problems of the task level. What the
-    subject was not built for is reported as not applicable. `progress` is called with a level and the share that is done.
+    subject was not built for is reported as not applicable, as are the levels of `skipped`, each for its reason. `progress` is
+    called with a level and the share that is done.
     """
     wanted = levels_up_to(level)
     pair.check()
     report = Report(str(pair.bundle.path), [], pair.versions(), pair.title, pair.reference_title)
-    run_levels(report, wanted, lambda name: _run_level(pair, name, samples, progress or (lambda _stage, _share: None)))
+    reasons = skipped or {}
+
+    def run(name: LevelName) -> Level:
+        if name in reasons:
+            return not_applicable(name, reasons[name])
+        return _run_level(pair, name, samples, progress or (lambda _stage, _share: None))
+
+    run_levels(report, wanted, run)
     keep(report, pair.bundle.path / REPORTS / pair.report_file)
     return report
 

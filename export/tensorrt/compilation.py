@@ -53,7 +53,7 @@ class Prepared:
 def prepare(compilation: Compilation, job: GraphJob) -> Prepared:
     """Parse the graph and make one profile of each of its shapes; raises `DllmEdgeError` where TensorRT refuses them."""
     library = compilation.library
-    builder = library.module.Builder(library.logger)
+    builder = library.make("Builder")
     network = library.create_network(builder)
     parse_graph(library, network, compilation.bundle, job.name, job.graph)
     config = configuration(library, builder, compilation.targets, compilation.options)
@@ -68,7 +68,7 @@ def compile_graph(
     load_timings(library, prepared.config, timing_file)
     try:
         with monitored(library, prepared.config, progress):
-            serialised = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+            serialised = library.call(prepared.builder.build_serialized_network, prepared.network, prepared.config)
     finally:
         save_timings(library, prepared.config, timing_file)
     if serialised is None or serialised.nbytes == 0:

@@ -20,9 +20,8 @@ def parse_graph(library: Library, network: Any, bundle: Bundle, name: str, graph
     file = bundle.path / graph.file
     parser = library.module.OnnxParser(network, library.logger)
     # By its path, so that the weights beside it are found.
-    if not parser.parse_from_file(str(file)):
+    if not library.call(parser.parse_from_file, str(file)):
         raise _refused(library, parser, file, graph)
-    library.logger.messages.clear()
     for problem in interface_problems(network, bundle, name, graph.compute):
         raise DllmEdgeError(f"{file}: {library.title} made another network of it, {problem}: {_export_again(graph)}")
     if attention_is_decomposed(graph):

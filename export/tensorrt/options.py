@@ -57,6 +57,8 @@ def configuration(library: Library, builder: Any, targets: tuple[str, ...], opti
     """
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimization_level
+    # On by default. What a graph computes in float32 it does for the bits: scores of saliency, too, where weights are float16.
+    config.clear_flag(library.module.BuilderFlag.TF32)
     if options.workspace is not None:
         config.set_memory_pool_limit(library.module.MemoryPoolType.WORKSPACE, options.workspace)
     library.set_targets(config, targets)

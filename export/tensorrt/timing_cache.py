@@ -6,6 +6,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from ...runtime.engines.tensorrt.buffers import own_bytes
 from ...runtime.engines.tensorrt.library import Library
 
 TIMING_CACHE = "timing.cache"
@@ -26,11 +27,10 @@ def load_timings(library: Library, config: Any, timing_file: Path) -> None:
     """Give `config` the cache in `timing_file`, or an empty one where there is none that is of this version and GPU."""
     if not library.keeps_timings:
         return
-    content = timing_file.read_bytes() if timing_file.is_file() else b""
-    cache = config.create_timing_cache(content)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    library.logger.messages.clear()
+    for content in (own_bytes(timing_file), bytearray()):
+        cache = library.call(config.create_timing_cache, content)
+        if cache is not None and library.call(config.set_timing_cache, cache, ignore_mismatch=False):
+            return
 
 
 def save_timings(library: Library, config: Any, timing_file: Path) -> None:

@@ -40,7 +40,7 @@ class ProfiledExecutor(OnnxRuntimeExecutor):
         execute = super().prepare(graph, shapes, addresses, recorded)
 
         def work() -> None:
-            assert all(map(self.host.memory.holds, addresses.values())), "a tensor's memory was freed"
+            assert all(map(self.host.holds, addresses.values())), "a tensor's memory was freed"
             execute()
 
         return lambda: self.host.stream.do(work)

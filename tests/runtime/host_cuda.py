@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from dllm_edge.runtime.arrays import ByteArray
@@ -19,15 +18,20 @@ Pitched = tuple[int, int, int]
 
 
 class HostCuda:
-    """`memory`: bytes that it has; `captures`: whether it can record; `allocated`: what is allocated, pinned memory too."""
+    """`memory`: bytes that it has; `captures`: whether it can record; `integrated`: whether it shares the host's memory.
 
-    def __init__(self, memory: int = 1 << 40, captures: bool = True) -> None:
+    `allocated`: what is allocated, pinned memory too; `patience`: how often an event is asked for before its work is done;
+    `slept`: the waits for an event that found it not done.
+    """
+
+    def __init__(self, memory: int = 1 << 40, captures: bool = True, integrated: bool = False) -> None:
         from cuda.bindings import runtime
 
         self.real, self.memory, self.captures = runtime, memory, captures
-        self.allocated, self.work = LiveMemory(), HostStream()
+        self.allocated, self.work, self.last_error = LiveMemory(), HostStream(), runtime.cudaError_t.cudaSuccess
         self.graphs: dict[int, list[Work]] = {}
         self.kinds: weakref.WeakKeyDictionary[Work, Any] = weakref.WeakKeyDictionary()
+        self.integrated, self.patience, self.slept, self.mapped = integrated, 1 << 40, 0, set[int]()
         self.launched = self.instantiated = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -44,11 +48,14 @@ class HostCuda:
     def capturing(self) -> bool:
         return self.work.recording is not None and self.captures
 
-    def cudaSetDevice(self, index: int) -> tuple[Any, ...]:  # noqa: N802
+    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer()
 
-    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer(SimpleNamespace(name=b"host", major=8, minor=7))
+    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802
+        properties = self.real.cudaDeviceProp()
+        properties.name, properties.major, properties.minor = b"host".ljust(256, b"\0"), 8, 7
+        properties.integrated = int(self.integrated)
+        return self.answer(properties)
 
     def cudaSetDeviceFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer()
@@ -56,33 +63,42 @@ class HostCuda:
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return self.answer(77)
 
-    def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:  # noqa: N802
-        if nbytes + self.allocated.nbytes > self.memory:
+    def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
+        if size + self.allocated.nbytes > self.memory:
             # What was freed is there once the work is done that may use it: CUDA waits for that when it frees.
             self.work.synchronise()
-        if nbytes + self.allocated.nbytes > self.memory:
+        if size + self.allocated.nbytes > self.memory:
             return (self.real.cudaError_t.cudaErrorMemoryAllocation, None)
-        return self.answer(self.allocated.take(nbytes))
+        return self.answer(self.allocated.take(size))
 
-    def cudaHostAlloc(self, nbytes: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.cudaMalloc(nbytes)
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        status, address = self.cudaMalloc(size)
+        if flags & self.real.cudaHostAllocMapped:
+            self.mapped.add(address)
+        return (status, address)
 
-    def cudaFree(self, address: int) -> tuple[Any, ...]:  # noqa: N802
-        self.work.free(partial(self.allocated.free, address))
+    def cudaHostGetDevicePointer(self, pHost: int, flags: int) -> tuple[Any, ...]:  # noqa: N802, N803
+        if flags or pHost not in self.mapped:
+            return (self.real.cudaError_t.cudaErrorInvalidValue, None)
+        return self.answer(pHost)
+
+    def cudaFree(self, devPtr: int) -> tuple[Any, ...]:  # noqa: N802, N803
+        self.work.free(partial(self.allocated.free, devPtr))
         return self.answer()
 
-    cudaFreeHost = cudaFree  # noqa: N815
+    def cudaFreeHost(self, ptr: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.cudaFree(ptr)
 
-    def cudaMemsetAsync(self, address: int, value: int, count: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.do(lambda: self.allocated.view(address, count).fill(value))
+    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: int) -> tuple[Any, ...]:  # noqa: N802, N803
+        return self.do(lambda: self.allocated.view(devPtr, count).fill(value))
 
-    def cudaMemcpyAsync(self, target: int, source: int, count: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+    def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
         assert isinstance(kind, self.real.cudaMemcpyKind)
-        if kind == self.real.cudaMemcpyKind.cudaMemcpyHostToDevice and not self.allocated.holds(source, count):
+        if kind == self.real.cudaMemcpyKind.cudaMemcpyHostToDevice and not self.allocated.holds(src, count):
             # Memory that is not pinned is read at once.
-            staged = at(source, count).copy()
-            return self._do_copy(lambda: self._copy(target, staged), kind)
-        return self._do_copy(lambda: self._copy(target, self.allocated.view(source, count)), kind)
+            staged = at(src, count).copy()
+            return self._do_copy(lambda: self._copy(dst, staged), kind)
+        return self._do_copy(lambda: self._copy(dst, self.allocated.view(src, count)), kind)
 
     def _do_copy(self, work: Work, kind: Any) -> tuple[Any, ...]:
         self.kinds[work] = kind
@@ -91,9 +107,9 @@ class HostCuda:
     def _copy(self, target: int, source: ByteArray) -> None:
         self.allocated.view(target, source.nbytes)[:] = source
 
-    def cudaMemcpy3DAsync(self, work: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        extent, regions = work.extent, list[Pitched]()
-        for pointer, position in ((work.dstPtr, work.dstPos), (work.srcPtr, work.srcPos)):
+    def cudaMemcpy3DAsync(self, p: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        extent, regions = p.extent, list[Pitched]()
+        for pointer, position in ((p.dstPtr, p.dstPos), (p.srcPtr, p.srcPos)):
             assert self.allocated.holds(int(pointer.ptr), pointer.pitch * pointer.ysize * extent.depth)
             assert position.x + extent.width <= pointer.pitch
             assert position.y + extent.height <= pointer.ysize
@@ -101,7 +117,7 @@ class HostCuda:
             regions.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
         target, source = regions
         copy = partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth)
-        return self._do_copy(copy, work.kind)
+        return self._do_copy(copy, p.kind)
 
     def _copy_runs(self, target: Pitched, source: Pitched, width: int, rows: int, planes: int) -> None:
         for plane in range(planes):
@@ -113,6 +129,26 @@ class HostCuda:
         self.work.synchronise()
         return self.answer()
 
+    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        assert flags == self.real.cudaEventBlockingSync | self.real.cudaEventDisableTiming
+        return self.answer(78)
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        return self.answer()
+
+    def cudaEventQuery(self, event: int) -> tuple[Any, ...]:  # noqa: N802
+        """Say that it is done once it was asked for `patience` times; until then that is an error, which stays the last."""
+        self.patience -= 1
+        if self.work.queue and self.patience > 0:
+            self.last_error = self.real.cudaError_t.cudaErrorNotReady
+            return (self.last_error,)
+        self.work.synchronise()
+        return self.answer()
+
+    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:  # noqa: N802
+        self.slept += bool(self.work.queue)
+        return self.cudaStreamSynchronize(event)
+
     def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple[Any, ...]:  # noqa: N802
         self.work.begin_recording()
         return self.answer()
@@ -123,15 +159,17 @@ class HostCuda:
             return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
         return self.answer(recorded)
 
-    def cudaGraphGetNodes(self, graph: Any, count: int = 0) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer(list(graph)[:count], len(graph))
+    def cudaGraphGetNodes(self, graph: Any, numNodes: int = 0) -> tuple[Any, ...]:  # noqa: N802, N803
+        return self.answer(list(graph)[:numNodes], len(graph))
 
     def cudaGraphNodeGetType(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
         types = self.real.cudaGraphNodeType
         return self.answer(types.cudaGraphNodeTypeMemcpy if node in self.kinds else types.cudaGraphNodeTypeMemset)
 
     def cudaGraphMemcpyNodeGetParams(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer(SimpleNamespace(kind=self.kinds[node]))
+        parameters = self.real.cudaMemcpy3DParms()
+        parameters.kind = self.kinds[node]
+        return self.answer(parameters)
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
         self.instantiated += 1
@@ -141,15 +179,17 @@ class HostCuda:
     def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:  # noqa: N802
         return self.answer()
 
-    def cudaGraphExecDestroy(self, graph: int) -> tuple[Any, ...]:  # noqa: N802
-        del self.graphs[graph]
+    def cudaGraphExecDestroy(self, graphExec: int) -> tuple[Any, ...]:  # noqa: N802, N803
+        del self.graphs[graphExec]
         return self.answer()
 
-    def cudaGraphLaunch(self, graph: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+    def cudaGraphLaunch(self, graphExec: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802, N803
         self.launched += 1
-        for work in self.graphs[graph]:
+        for work in self.graphs[graphExec]:
             self.work.do(work)
         return self.answer()
 
     def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer()
+        """Return the last error, once."""
+        error, self.last_error = self.last_error, self.real.cudaError_t.cudaSuccess
+        return (error,)

@@ -29,13 +29,13 @@ def run_address(region: Region, plane: int, row: int) -> int:
 class HostDevice:
     """Counts the work that it has done. `limit`: bytes that it has; `records`: whether it can record work.
 
-    `memory` is the device's, `pinned_memory` the host's that copies may read and write.
+    `memory` is the device's, `pinned_memory` the host's that copies may read and write; where it `shares_memory`, graphs, too.
     """
 
     name = "host memory"
 
-    def __init__(self, limit: int | None = None, records: bool = True) -> None:
-        self.limit, self.records = limit, records
+    def __init__(self, limit: int | None = None, records: bool = True, shares_memory: bool = False) -> None:
+        self.limit, self.records, self.shares_memory = limit, records, shares_memory
         self.uploads = self.downloads = self.copies = self.waits = self.zeroed = self.recorded = self.replayed = 0
         self.memory, self.pinned_memory, self.stream = LiveMemory(), LiveMemory(), HostStream()
 
@@ -58,6 +58,14 @@ class HostDevice:
         weakref.finalize(buffer, self.stream.free, partial(self.pinned_memory.free, address)).atexit = False
         array: ByteArray = np.ctypeslib.as_array(buffer)
         return array
+
+    def shared_address(self, host: ByteArray) -> int:
+        assert self.shares_memory
+        return int(host.ctypes.data)
+
+    def holds(self, address: int) -> bool:
+        """Return whether a graph may read and write there."""
+        return self.memory.holds(address) or (self.shares_memory and self.pinned_memory.holds(address))
 
     def upload(self, target: int, source: ByteArray) -> None:
         address, nbytes = source.ctypes.data, source.nbytes

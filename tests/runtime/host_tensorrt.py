@@ -6,6 +6,7 @@ It holds its caller to TensorRT's rules: a profile, all input shapes, scratch me
 from __future__ import annotations
 
 import json
+import mmap
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,9 @@ from dllm_edge.runtime.engines.tensorrt.fingerprint import Flags, fingerprint_of
 from .host_cuda import HostCuda
 
 SCRATCH = 4096
+# What TensorRT 10 logs as an error in calls that succeed, and its bindings' own words where a profile is refused.
+SKIPPED = "Error Code 9: Skipping tactic 0x0000000000000000 due to exception Assertion failed"
+PROFILE_REFUSED = "Error in set optimization profile async."
 TYPES = {dtype.onnxruntime: dtype.onnx for dtype in DTYPES.values()}
 
 
@@ -54,24 +58,43 @@ class Context:
         self.recorded = False
         self.scratch: tuple[int, int] | None = None
 
-    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
-        self.profile = profile
-        return 0 <= profile < self.engine.num_optimization_profiles
+    def refused(self, problem: str) -> bool:
+        """Log the problem, as what answers False does."""
+        self.engine.library.log("ERROR", f"[executionContext.cpp::{problem}::1] Error Code 3: API Usage Error ({problem})")
+        return False
 
-    def set_device_memory(self, address: int, size: int) -> None:
-        self.scratch = (address, size)
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        """Raise where the profile is refused: this one never answers False."""
+        as_integers(profile_index, stream_handle)
+        if not 0 <= profile_index < self.engine.num_optimization_profiles:
+            self.refused("Profile index is out of range")
+            raise RuntimeError(PROFILE_REFUSED)
+        self.profile = profile_index
+        return True
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        as_integers(memory, size)
+        self.scratch = (memory, size)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert self.profile is not None, "shapes are set after the profile"
+        wanted = self.engine.profiles[self.profile].get(name)
+        if wanted is None or list(shape) != wanted:
+            return self.refused(f"Static or optimization profile dimensions of {name} are {wanted}, set are {shape}")
         self.shapes[name] = shape
-        wanted: list[int] = self.engine.profiles[self.profile][name]
-        return list(shape) == wanted
+        return True
 
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.addresses[name] = address
-        return address % ALIGNMENT == 0
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        as_integers(memory)
+        if name not in self.engine.names:
+            return self.refused(f"Given invalid tensor name: {name}")
+        self.addresses[name] = memory
+        return memory % ALIGNMENT == 0 or self.refused(f"Address of {name} is not aligned")
 
-    def execute_async_v3(self, stream: int) -> bool:
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        as_integers(stream_handle)
+        if set(self.addresses) != set(self.engine.names):
+            return self.refused("Address is not set for some tensor")
         assert self.scratch
         assert self.scratch[1] >= SCRATCH
         assert not self.recorded, "what was recorded from a context is undefined once that context is used again"
@@ -109,14 +132,19 @@ def run_in(context: Callable[[], Context | None], addresses: dict[str, int]) -> 
     alive.run(addresses)
 
 
+def as_integers(*arguments: Any) -> None:
+    """Raise for what the bindings do not convert to an integer."""
+    if not all(hasattr(argument, "__int__") for argument in arguments):
+        raise TypeError("incompatible function arguments. The following argument types are supported: typing.SupportsInt")
+
+
 class Engine:
-    def __init__(self, contents: dict[str, Any], cuda: HostCuda) -> None:
+    def __init__(self, contents: dict[str, Any], library: HostTensorRT) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, 1
         self.session = onnxruntime.InferenceSession(contents["graph"], options, providers=["CPUExecutionProvider"])
-        self.profiles, self.cuda = contents["profiles"], cuda
+        self.profiles, self.library, self.cuda = contents["profiles"], library, library.cuda
         self.num_optimization_profiles = len(self.profiles)
-
         self.names = [value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())]
         self.num_io_tensors = len(self.names)
 
@@ -124,30 +152,50 @@ class Engine:
         name: str = self.names[index]
         return name
 
-    def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
-        return SCRATCH - profile
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        return SCRATCH - profile_index
 
     def create_execution_context(self, strategy: Any) -> Context:
         assert strategy == "user managed"
+        self.library.log("ERROR", SKIPPED)
         return Context(self)
 
 
+class Runtime:
+    def __init__(self, library: HostTensorRT) -> None:
+        self.library = library
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> Engine | None:
+        """Take hold of the buffer as the bindings of 10.3 do: without the interpreter's lock."""
+        assert type(serialized_engine) in (mmap.mmap, bytearray), "a buffer that others know, or that allocates"
+        self.library.loads += 1
+        try:
+            return Engine(json.loads(bytes(serialized_engine)), self.library)
+        except ValueError:
+            self.library.log("ERROR", "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (magicTag)")
+            return None
+
+
 class HostTensorRT:
-    """The module. `loads` counts deserialised engines."""
+    """The module. `loads` counts deserialised engines. It logs an error in calls that succeed, too, as the real one does."""
 
     ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
 
     def __init__(self, cuda: HostCuda, version: str = "10.16.1") -> None:
         self.cuda, self.__version__, self.loads = cuda, version, 0
+        self.logger: Any = None
+        self.logged: list[str] = []
 
         class ILogger:
             pass
 
         self.ILogger = ILogger
 
-    def Runtime(self, logger: Any) -> HostTensorRT:  # noqa: N802
-        return self
+    def log(self, severity: str, message: str) -> None:
+        self.logged.append(message)
+        if self.logger is not None:
+            self.logger.log(SimpleNamespace(name=severity), message)
 
-    def deserialize_cuda_engine(self, serialised: Any) -> Engine:
-        self.loads += 1
-        return Engine(json.loads(bytes(serialised)), self.cuda)
+    def Runtime(self, logger: Any) -> Runtime:  # noqa: N802
+        self.logger = logger
+        return Runtime(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from .conftest import parsed
 BANDWIDTH = 3e12
 
 
-GPU = {"gpu": "a GPU", "compute_capability": "sm90", "copy_bandwidth": BANDWIDTH}
+GPU = {"gpu": "a GPU", "compute_capability": "sm90", "driver": "580.159.04", "cuda_driver": 13000}
 
 
 def step_rows(seconds: float) -> list[dict[str, Any]]:
@@ -32,7 +33,10 @@ def step_rows(seconds: float) -> list[dict[str, Any]]:
 
 def result_of(job: Job) -> Any:
     return {
-        "bandwidth": GPU,
+        "device": GPU,
+        "bandwidth": {"copy_bandwidth": BANDWIDTH},
+        "copies": [{"bytes": 65536, "seconds": {"upload": 1e-5, "within": 5e-6, "download": 1e-5}}],
+        "recording": {"replays": 100, "replay_seconds": 2e-5, "launched_seconds": 3e-5},
         "parity": {"levels": [{"name": "layers", "passed": True, "data": {}}, {"name": "task", "passed": False, "data": {}}]},
         "step": step_rows(0.00125),
         "host": {"host_seconds": 8e-5},
@@ -70,7 +74,7 @@ def test_numbers_and_goals(bench: Callable[..., tuple[Any, str, str]], tmp_path:
     data = parsed(out)
     assert not code
     assert parsed(kept.read_text()) == data
-    assert set(data) == {"machine", "gpu", "versions", "findings", "outcomes"}
+    assert set(data) == {"date", "machine", "gpu", "versions", "findings", "outcomes"}
     numbers = {finding["name"]: finding for finding in data["findings"]}
     label = "tensorrt-rtx, 1.5b, float16"
     # 3 GB in 1.25 ms are 2.4 TB/s, of 3.
@@ -97,7 +101,7 @@ def test_large_shapes_are_announced(bench: Callable[..., tuple[Any, str, str]]) 
 
 
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    gone = {"job": Job("bandwidth").to_json(), "seconds": 0.1, "error": "there is no CUDA device here: run 'dllm-edge doctor'"}
+    gone = {"job": Job("device").to_json(), "seconds": 0.1, "error": "there is no CUDA device here: run 'dllm-edge doctor'"}
     monkeypatch.setattr(processes, "run_job", lambda job, limit: gone)
     monkeypatch.setattr(sys, "argv", ["gpu_bench"])
     with pytest.raises(SystemExit) as end:
@@ -124,7 +128,7 @@ def test_jobs() -> None:
     [
         (("--shapes", "9b"), "unknown shape '9b': choose one of tiny, 135m, 1.5b, 8b"),
         (("--shapes", ""), "--shapes '' names no shape"),
-        (("--parts", "luck"), "unknown part 'luck': choose one of parity"),
+        (("--parts", "luck"), "unknown part 'luck': choose one of bandwidth"),
         (("--engines", "abacus"), "unknown engine 'abacus': choose one of tensorrt"),
         (("--types", "int3"), "unknown type 'int3': choose one of float32"),
         (("--contexts", "many"), "--contexts many: must be numbers from 256 to"),
@@ -146,7 +150,7 @@ def test_a_model_that_cannot_be_made_is_an_outcome(monkeypatch: pytest.MonkeyPat
     first, second = gpu_bench.run_all(jobs, tmp_path, lambda _stage, _share: None, lambda job: run_job(job, 1))
     assert first["error"] == "no space left: free 16 GB"
     assert "result" in second
-    assert len(findings([first, second], BANDWIDTH)) == 2
+    assert len(findings([first, second])) == 1
 
 
 def test_a_full_disk_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -168,3 +172,89 @@ def test_results_are_shown_where_they_cannot_be_kept(bench: Callable[..., tuple[
     assert code == 2
     assert parsed(out)["outcomes"]
     assert error.endswith(f"error: {tmp_path}: Is a directory\n")
+
+
+SMALL = ("--shapes", "135m,1.5b", "--types", "float16", "--contexts", "512", "--engines", "onnxruntime")
+FIRST = ("--first-hour", *SMALL, "--json")
+
+
+def labels(data: dict[str, Any]) -> list[str]:
+    return [Job(**outcome["job"]).label for outcome in data["outcomes"]]
+
+
+def test_a_first_hour_goes_from_part_to_part(bench: Callable[..., tuple[Any, str, str]]) -> None:
+    code, out, _ = bench(*FIRST)
+    assert not code
+    assert labels(parsed(out)) == [
+        "bandwidth",
+        "copies",
+        "recording",
+        "parity, onnxruntime, demo, float32",
+        "parity, onnxruntime, demo, float16",
+        "step, onnxruntime, 135m, float16",
+        "step, onnxruntime, 1.5b, float16",
+        "host, onnxruntime, 135m, float16",
+        "host, onnxruntime, 1.5b, float16",
+    ]
+    numbers = {finding["name"]: finding["text"] for finding in parsed(out)["findings"]}
+    assert numbers["copy of 64 KiB, within"] == "5 us, 13.1 GB/s"
+    assert numbers["three copies recorded, 100 replays all right"] == "20 us, launched one by one 30 us"
+
+
+@pytest.fixture
+def ran(bench: Callable[..., tuple[Any, str, str]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The labels of the jobs that were run; the process itself is interrupted in the fourth."""
+    done: list[str] = []
+
+    def run(job: Job, limit: float) -> dict[str, Any]:
+        done.append(job.label)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        return run_job(job, limit)
+
+    monkeypatch.setattr(processes, "run_job", run)
+    return done
+
+
+def test_what_is_measured_is_kept_and_not_measured_again(
+    bench: Callable[..., tuple[Any, str, str]], ran: list[str], tmp_path: Path
+) -> None:
+    kept = tmp_path / "gpu.json"
+    assert bench(*FIRST, "--output", str(kept))[0] == 130
+    data = parsed(kept.read_text())
+    assert labels(data) == ["bandwidth", "copies"]
+    assert data["gpu"]["driver"] == "580.159.04"
+    assert data["date"][:2] == "20"
+    ran[:] = ["before"] * 4
+    assert not bench(*FIRST, "--output", str(kept))[0]
+    assert ran[4:7] == ["device", "recording", "parity, onnxruntime, demo, float32"]
+    assert len(labels(parsed(kept.read_text()))) == 9
+    ran[:] = ["before"] * 4
+    assert not bench(*FIRST, "--output", str(kept))[0]
+    assert ran[4:] == ["device"]
+    ran[:] = ["before"] * 4
+    assert not bench(*FIRST, "--output", str(kept), "--again")[0]
+    assert len(ran[4:]) == 10
+
+
+def test_what_failed_is_measured_again(bench: Callable[..., tuple[Any, str, str]], ran: list[str], tmp_path: Path) -> None:
+    ran[:] = ["before"] * 4
+    for _ in range(2):
+        bench("--parts", "step", "--shapes", "135m", "--types", "float16", "--output", str(tmp_path / "gpu.json"))
+    assert ran[-2:] == ["device", "step, tensorrt, 135m, float16"]
+
+
+@pytest.mark.parametrize("other", ["gpu", "versions", "text"])
+def test_a_file_of_something_else_is_not_overwritten(
+    other: str, bench: Callable[..., tuple[Any, str, str]], tmp_path: Path
+) -> None:
+    kept = tmp_path / "gpu.json"
+    bench("--parts", "bandwidth", "--output", str(kept))
+    data = parsed(kept.read_text())
+    kept.write_text("my diary" if other == "text" else json.dumps(data | {other: {}}))
+    before = kept.read_text()
+    code, out, err = bench("--parts", "bandwidth", "--output", str(kept))
+    assert (code, out, kept.read_text()) == (2, "", before)
+    reason = "is no result of this benchmark" if other == "text" else "holds results of another GPU, driver or version"
+    assert err == f"error: {kept}: {reason}: give another --output, or --again to measure all of it anew\n"
+    assert not bench("--parts", "bandwidth", "--output", str(kept), "--again")[0]

@@ -50,6 +50,15 @@ class Device(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether pinned host memory is the device's own memory, so that what runs there reads and writes it without a copy."""
+        ...
+
+    def shared_address(self, host: ByteArray) -> int:
+        """Return where a device that shares memory finds pinned host memory."""
+        ...
+
     def allocate(self, nbytes: int) -> Memory:
         """Take memory, its contents zeros; raises `DllmEdgeError` where there is not enough."""
         ...

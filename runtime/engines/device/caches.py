@@ -70,9 +70,9 @@ class DeviceCaches:
         outputs = self._buffers("scores", capacity, contract.saliency_outputs(self.config), sizes)
         inputs.arrays[0][:] = queries
         addresses = {slots.name: source.memory.address} | inputs.addresses | outputs.addresses
-        self.device.upload(inputs.memory.address, inputs.host)
+        inputs.upload()
         self.executor.prepare("saliency", _shapes([slots, means], sizes), addresses)()
-        self.device.download(outputs.host, outputs.memory.address)
+        outputs.download()
         self.device.synchronise()
         scores: FloatArray = outputs.arrays[0].copy()
         return scores
@@ -87,7 +87,7 @@ class DeviceCaches:
         # What is gathered must not lie over what it is gathered from.
         result = new if new.batch == 1 and new is not old else self.new_cache(1, new.capacity)
         addresses = {rows.name: old.memory.address, "kept": result.memory.address} | inputs.addresses
-        self.device.upload(inputs.memory.address, inputs.host)
+        inputs.upload()
         self.executor.prepare("select", _shapes([rows, indices], sizes), addresses)()
         if result is not new:
             self.copy(Lanes(result, 0, 1), target)

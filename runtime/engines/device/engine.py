@@ -1,7 +1,8 @@
 """The device loop: steps on a device, over caches that never leave it.
 
-Only ids, masks and head outputs cross between host and device, each way in one copy through pinned memory. A refresh
-writes straight into the cache that it is bound to. A block step's copies and kernels are recorded once, and replayed.
+Only ids, masks and head outputs cross between host and device, each way in one copy through pinned memory; where the two
+share their memory, in none. A refresh writes straight into the cache that it is bound to. A block step's copies and kernels
+are recorded once, and replayed.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class DeviceEngine(DeviceCaches):
 
     def _step(self, profile: Profile, workspace: Workspace, cache: Lanes | None, new: Lanes | None, recorded: bool) -> Launch:
         """Return a launch of the step over `cache` that leaves its new keys and values in the lanes `new`, if there are any."""
-        device, inputs, outputs = self.device, workspace.inputs, workspace.outputs
+        inputs, outputs = workspace.inputs, workspace.outputs
         past = cache or self._hidden_cache(workspace, profile)
         addresses = inputs.addresses | outputs.addresses
         addresses |= zip((spec.name for spec in self.input_specs[FIRST_CACHE:]), lane_addresses(past), strict=True)
@@ -108,9 +109,9 @@ class DeviceEngine(DeviceCaches):
         execute = self.executor.prepare("step", shapes, addresses, recorded)
 
         def step() -> None:
-            device.upload(inputs.memory.address, inputs.host)
+            inputs.upload()
             execute()
-            device.download(outputs.host, outputs.memory.address)
+            outputs.download()
 
         return step
 

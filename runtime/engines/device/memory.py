@@ -106,14 +106,29 @@ def side_by_side(specs: list[TensorSpec], sizes: Mapping[str, int]) -> tuple[lis
 
 
 class PinnedBuffers:
-    """Arrays in one piece of pinned host memory, and room for them in one piece of the device's: each way is one copy."""
+    """Arrays in one piece of pinned host memory, and room for them in one piece of the device's: each way is one copy.
+
+    A device that shares memory with the host reads and writes the arrays themselves, and nothing is copied.
+    """
 
     def __init__(self, device: Device, specs: list[TensorSpec], sizes: Mapping[str, int]) -> None:
         offsets, size = side_by_side(specs, sizes)
+        self.device = device
         self.host: ByteArray = device.pinned(size)
-        self.memory = device.allocate(size)
+        self.memory = None if device.shares_memory else device.allocate(size)
+        start = device.shared_address(self.host) if self.memory is None else self.memory.address
         self.arrays: list[Array] = [
             self.host[offset : offset + spec.nbytes(sizes)].view(DTYPES[spec.dtype].numpy).reshape(spec.sized(sizes))
             for spec, offset in zip(specs, offsets, strict=True)
         ]
-        self.addresses = {spec.name: self.memory.address + offset for spec, offset in zip(specs, offsets, strict=True)}
+        self.addresses = {spec.name: start + offset for spec, offset in zip(specs, offsets, strict=True)}
+
+    def upload(self) -> None:
+        """Have the device see what is in the arrays, which must stay as they are until its work is waited for."""
+        if self.memory is not None:
+            self.device.upload(self.memory.address, self.host)
+
+    def download(self) -> None:
+        """Have what the device wrote in the arrays once its work is waited for."""
+        if self.memory is not None:
+            self.device.download(self.host, self.memory.address)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ...bundle.bundle import Bundle
 from ..backend import Backend
 from ..base import Engine
+from .installation import require_onnxruntime
 
 
 def _open(bundle: Bundle, name: str, device: str, threads: int, compute_dtype: str | None) -> Engine:
+    require_onnxruntime(device)
     if device == "cuda":
         from .cuda import open_cuda
 

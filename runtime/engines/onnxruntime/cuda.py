@@ -32,11 +32,6 @@ RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 WEIGHTS_OUTSIDE_ARENA = "session.use_device_allocator_for_initializers"
 
 
-def provider_options(device: CudaDevice) -> dict[str, str]:
-    """Return what the CUDA provider is told: the stream that all is done in, and an arena that grows by what is asked for."""
-    return {"device_id": "0", "user_compute_stream": str(device.stream), "arena_extend_strategy": "kSameAsRequested"}
-
-
 def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | None = None) -> DeviceEngine:
     """Open the engine of `bundle` on the first GPU; raises `DllmEdgeError` where ONNX Runtime cannot run all of it there.
 
@@ -47,7 +42,7 @@ def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | N
     load_cuda_libraries()
     device = CudaDevice()
     dtype = _compute_dtype(bundle, compute_dtype)
-    provider = (PROVIDER, provider_options(device))
+    provider = cuda_provider(device)
     sessions = {name: _open(bundle, bundle.graph(["portable"], dtype, name), provider) for name in ("saliency", "select")}
     sessions["step"] = _first_that_fits(bundle, dtype, [flavour] if flavour else ["fused", "portable"], provider)
     candidates = bundle.manifest.candidates
@@ -78,6 +73,15 @@ def _try_step(engine: DeviceEngine) -> None:
         if cudnn() is None:
             raise DllmEdgeError(f"ONNX Runtime's CUDA provider does not find cuDNN 9: {CUDNN_INSTALL}") from error
         raise
+
+
+def cuda_provider(device: CudaDevice) -> tuple[str, dict[str, str]]:
+    """Return the provider with its options.
+
+    All is done in the device's stream; float32 is computed in float32, not in TF32; the arena grows by what is asked for.
+    """
+    stream, growth = str(device.stream), "kSameAsRequested"
+    return PROVIDER, {"device_id": "0", "user_compute_stream": stream, "use_tf32": "0", "arena_extend_strategy": growth}
 
 
 def _check_provider() -> None:

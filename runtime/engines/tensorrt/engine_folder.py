@@ -104,6 +104,10 @@ def _requirements(version: str, compute_capability: str, compute_dtype: str) -> 
             lambda built: f"{_origin(built)}; this machine has {_sm(compute_capability)}",
         ),
         (lambda built: built.version == version, lambda built: f"{_origin(built)}; this machine has {version}"),
+        (
+            lambda built: not built.flags.tf32,
+            lambda _: "engine was built with TF32, which rounds float32 to 10 bits: it cannot agree with the CPU's",
+        ),
     ]
 
 

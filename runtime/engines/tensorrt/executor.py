@@ -5,7 +5,6 @@ Nothing is deserialised before a step is wanted: what does not fit is known from
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +16,7 @@ from ..base import LoadedGraph
 from ..device.base import Device, Launch, Memory
 from ..device.memory import side_by_side
 from ..profiles import Shapes
+from .buffers import mapped_file
 from .engine_folder import EngineFolder
 from .library import Library
 
@@ -46,7 +46,7 @@ class TensorRTExecutor:
         def launch() -> None:
             if context.addresses is not all_addresses and not context.bind(all_addresses):
                 raise self._failure(f"taking the tensors of {graph}")
-            if not context.context.execute_async_v3(self.stream):
+            if not self.library.call(context.context.execute_async_v3, self.stream):
                 raise self._failure(f"running {graph}")
 
         return launch
@@ -58,9 +58,8 @@ class TensorRTExecutor:
         """Return the deserialised engine of a graph, loaded when it is first asked for."""
         if graph not in self.engines:
             path = self.folder.engine_file(graph)
-            # Mapped, not read: on a device whose GPU shares the host's memory, a copy would take its room twice.
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as serialised:
-                engine = self.runtime.deserialize_cuda_engine(serialised)
+            with mapped_file(path) as serialised:
+                engine = self.library.call(self.runtime.deserialize_cuda_engine, serialised)
             if engine is None:
                 raise self._failure(f"loading {path}")
             self._check(graph, engine)
@@ -78,7 +77,7 @@ class TensorRTExecutor:
 
     @cached_property
     def runtime(self) -> Any:
-        return self.library.module.Runtime(self.library.logger)
+        return self.library.make("Runtime")
 
     @cached_property
     def _scratch(self) -> Memory:
@@ -108,19 +107,15 @@ class TensorRTExecutor:
         return self.contexts[graph, profile]
 
     def _new_context(self, graph: str, profile: int) -> Context:
-        engine = self.engine(graph)
-        context = engine.create_execution_context(self.options[graph])
-        if context is None or not context.set_optimization_profile_async(profile, self.stream):
+        call, engine = self.library.call, self.engine(graph)
+        context = call(engine.create_execution_context, self.options[graph])
+        if context is None or not call(context.set_optimization_profile_async, profile, self.stream):
             raise self._failure(f"making ready for profile {profile} of {graph}")
         context.set_device_memory(self._scratch.address, self._scratch.nbytes)
         for name, shape in self.shapes[graph][profile].items():
-            if not context.set_input_shape(name, shape):
+            if not call(context.set_input_shape, name, shape):
                 raise self._failure(f"setting {name} to {shape}")
-        if problem := self.library.last_error():
-            raise DllmEdgeError(
-                f"{self.library.title} failed making ready for {graph} ({problem}): run 'dllm-edge build' again"
-            )
-        return Context(context)
+        return Context(context, self.library)
 
     def _failure(self, doing: str) -> DllmEdgeError:
         return DllmEdgeError(
@@ -134,10 +129,12 @@ class Context:
     """An execution context at its profile, and the addresses that it last ran with."""
 
     context: Any
+    library: Library
     addresses: dict[str, int] | None = None
 
     def bind(self, addresses: dict[str, int]) -> bool:
         """Set the addresses of all tensors and return whether the context accepts them."""
-        accepted = all(self.context.set_tensor_address(name, address) for name, address in addresses.items())
+        call, bind = self.library.call, self.context.set_tensor_address
+        accepted = all(call(bind, name, address) for name, address in addresses.items())
         self.addresses = addresses if accepted else None
         return accepted

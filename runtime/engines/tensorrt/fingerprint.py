@@ -25,11 +25,12 @@ RECIPE = 2
 @dataclass(frozen=True)
 class Flags:
     """`workspace` is the most bytes that a kernel may use beside its tensors, None: no limit; `decomposable` says whether
-    attention may be computed by several kernels."""
+    attention may be computed by several kernels, `tf32` whether products of float32 may be of 10 bits."""
 
     optimization_level: int = 3
     workspace: int | None = None
     decomposable: bool = False
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Fingerprint:
                 tuple(workload["saliency"]),
                 tuple((source, target) for source, target in workload["select"]),
             ),
-            "flags": Flags(**data["flags"]),
+            # Of those that do not say so, TensorRT's default is true.
+            "flags": Flags(**{"tf32": True} | data["flags"]),
             "plans": {name: FileRecord(**record) for name, record in data["plans"].items()},
         }
         return cls(**data | fields)

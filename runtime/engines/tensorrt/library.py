@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
@@ -64,8 +65,32 @@ class Library:
         """The one logger of all that is made with this library; it keeps its errors in `messages`."""
         return _logger(self.module)
 
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what a function of the library answers; None where it failed, which it says by None, by False or by raising.
+
+        What it logs as an error counts where it fails alone: a build logs each tactic that it skips as one, and succeeds.
+        """
+        messages: list[str] = self.logger.messages
+        messages.clear()
+        try:
+            answer = function(*arguments, **options)
+        except (RuntimeError, TypeError) as error:
+            messages[:] = messages or [str(error)]
+            return None
+        if answer is None or answer is False:
+            return None
+        messages.clear()
+        return answer
+
+    def make(self, kind: str) -> Any:
+        """Make a `Builder` or a `Runtime`; raises `DllmEdgeError` where the library does not start, as without a driver."""
+        made = self.call(getattr(self.module, kind), self.logger)
+        if made is None:
+            raise DllmEdgeError(f"{self.title} does not start ({self.last_error()}): run 'dllm-edge doctor'")
+        return made
+
     def last_error(self) -> str:
-        """Return what it last logged as an error, once; empty where nothing was."""
+        """Return what a call that failed last logged as an error, once; empty where it logged nothing."""
         messages: list[str] = self.logger.messages
         last = messages[-1] if messages else ""
         messages.clear()

@@ -15,7 +15,7 @@ from ....export.tensorrt.targets import choose_targets
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.device.base import Device, Launch, Memory
 from ....runtime.engines.device.cuda import CudaDevice
-from ....runtime.engines.onnxruntime.cuda import INSTALL, PROVIDER
+from ....runtime.engines.onnxruntime.cuda import INSTALL, PROVIDER, cuda_provider
 from ....runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
 from ....runtime.engines.profiles import Shapes
 from ....runtime.engines.tensorrt.library import Library, find_library
@@ -72,23 +72,21 @@ def on_onnxruntime(providers: list[Any], device: str) -> Prepare:
 def on_cuda_provider(device: CudaDevice) -> Prepare:
     if PROVIDER not in onnxruntime.get_available_providers():
         raise DllmEdgeError(f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: {INSTALL}")
-    provider = (PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream)})
-    return on_onnxruntime([provider, "CPUExecutionProvider"], "cuda")
+    return on_onnxruntime([cuda_provider(device), "CPUExecutionProvider"], "cuda")
 
 
 def on_tensorrt(device: CudaDevice, library: Library) -> Prepare:
     def prepare(graph: bytes, attention: Attention, shapes: Shapes, addresses: dict[str, int]) -> Launch:
-        plan = build_plan(library, graph, shapes, device.compute_capability)
-        engine = library.module.Runtime(library.logger).deserialize_cuda_engine(plan)
+        plan, call = build_plan(library, graph, shapes, device.compute_capability), library.call
+        engine = call(library.make("Runtime").deserialize_cuda_engine, plan)
         options = library.context_options(engine) if engine else None
-        context = engine.create_execution_context(options) if engine else None
-        if context is None or not context.set_optimization_profile_async(0, device.stream):
+        context = call(engine.create_execution_context, options) if engine else None
+        if context is None or not call(context.set_optimization_profile_async, 0, device.stream):
             raise _failure(library, "opening")
         scratch = device.allocate(engine.get_device_memory_size_for_profile_v2(0))
         context.set_device_memory(scratch.address, scratch.nbytes)
-        accepted = [context.set_input_shape(name, shape) for name, shape in shapes.items()]
-        accepted += [context.set_tensor_address(name, address) for name, address in addresses.items()]
-        if not all(accepted):
+        accepted = all(call(context.set_input_shape, name, shape) for name, shape in shapes.items())
+        if not (accepted and all(call(context.set_tensor_address, name, at) for name, at in addresses.items())):
             raise _failure(library, "giving tensors to")
         return _Run(library, context, device.stream, (engine, options, scratch))
 
@@ -105,7 +103,7 @@ class _Run:
     held: tuple[Any, Any, Memory]
 
     def __call__(self) -> None:
-        if not self.context.execute_async_v3(self.stream):
+        if not self.library.call(self.context.execute_async_v3, self.stream):
             raise _failure(self.library, "running")
 
 
@@ -114,14 +112,15 @@ def _failure(library: Library, doing: str) -> DllmEdgeError:
     return DllmEdgeError(f"{library.title} failed {doing} what it built ({reason}): see 'dllm-edge doctor'")
 
 
-def build_plan(library: Library, graph: bytes, shapes: Shapes, target: str) -> Any:
-    builder = library.module.Builder(library.logger)
+def build_plan(library: Library, graph: bytes, shapes: Shapes, target: str) -> bytearray:
+    builder = library.make("Builder")
     network = library.create_network(builder)
     parser = library.module.OnnxParser(network, library.logger)
-    parsed = parser.parse(graph)
+    parsed = library.call(parser.parse, graph)
     config = configuration(library, builder, choose_targets(library, (), target), BuildOptions())
     add_profiles(builder, config, [shapes])
-    plan = builder.build_serialized_network(network, config) if parsed else None
+    plan = library.call(builder.build_serialized_network, network, config) if parsed else None
     if plan is None:
         raise DllmEdgeError(f"{library.title} could not build one layer's attention ({library.last_error()}): send this line")
-    return plan
+    # Bytes of our own: `runtime.engines.tensorrt.buffers` says why.
+    return bytearray(memoryview(plan))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from math import prod
 from statistics import median
-from typing import Any
 
 from ....graphs import contract
 from ....graphs.config import ModelConfig
@@ -37,21 +36,20 @@ def copy_bandwidth(device: CudaDevice, nbytes: int = NBYTES, copies: int = COPIE
 
 
 def step_bytes(config: ModelConfig, compute: DType, profile: Profile) -> int:
-    """Return the bytes that a step must read: every weight and the cache once; of an embedding that is no LM head, its rows."""
+    """Return the bytes that a step reads and writes: every weight once (of an embedding that is no LM head, its rows), and the
+    cache with the step's own rows three times: read and written to be put together, and read so by attention."""
     shapes = parameter_shapes(config)
     weights = parameter_count(shapes)
     if not config.tie_embeddings:
         weights -= prod(shapes[EMBEDDING]) - profile.batch * profile.queries * config.hidden_size
-    return DTYPES[compute].nbytes(weights) + profile.batch * contract.cache_bytes(config, compute, profile.capacity)
+    slots = profile.batch * (profile.capacity + profile.queries)
+    return DTYPES[compute].nbytes(weights) + 3 * contract.cache_bytes(config, compute, slots)
 
 
 def share(nbytes: int, seconds: float, bandwidth: float) -> float:
-    """Return the share of the bandwidth (bytes a second) that reading `nbytes` in those seconds takes."""
+    """Return the share of the bandwidth (bytes a second) that moving `nbytes` in those seconds takes."""
     return nbytes / seconds / bandwidth
 
 
-def measure_bandwidth() -> dict[str, Any]:
-    """Return the bandwidth with what the GPU is; `cuda_driver` is the newest CUDA that the driver takes, as 12060."""
-    device = CudaDevice()
-    about = {"gpu": device.name, "compute_capability": device.compute_capability}
-    return {**about, "cuda_driver": device.cuda.cudaDriverGetVersion()[1], "copy_bandwidth": copy_bandwidth(device)}
+def measure_bandwidth() -> dict[str, float]:
+    return {"copy_bandwidth": copy_bandwidth(CudaDevice())}

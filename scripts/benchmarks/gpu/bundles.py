@@ -15,8 +15,6 @@ DREAM = {key: value for key, value in SHAPE.items() if key != "bd_size"} | {
     "architectures": ["DreamModel"],
     "model_type": "Dream",
 }
-# What to say before a large one is made.
-LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much for each TensorRT engine, and minutes for each"}
 
 
 def bundle_of(folder: Path, shape: str, compute: str, progress: StageProgress) -> Path:

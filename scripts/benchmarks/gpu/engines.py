@@ -11,7 +11,7 @@ from ....export.tensorrt.targets import choose_targets
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.device.cuda import CudaDevice
 from ....runtime.engines.device.engine import DeviceEngine
-from ....runtime.engines.onnxruntime.cuda import open_cuda
+from ....runtime.engines.onnxruntime.installation import require_onnxruntime
 from ....runtime.engines.profiles import Workload
 from ....runtime.engines.tensorrt.library import find_library
 from ....runtime.engines.tensorrt.open import engine_over
@@ -21,6 +21,9 @@ from ....runtime.scheduler.rehearsal import Use, derive_workload
 def open_engine(bundle: Bundle, name: str, compute: str, workload: Workload) -> DeviceEngine:
     """Return the engine of that name, one of `job.ENGINES`; raise `DllmEdgeError` for what this machine cannot run."""
     if name == "onnxruntime":
+        require_onnxruntime("cuda")
+        from ....runtime.engines.onnxruntime.cuda import open_cuda
+
         return open_cuda(bundle, compute)
     library, device = find_library(name), CudaDevice()
     targets = choose_targets(library, (), device.compute_capability)

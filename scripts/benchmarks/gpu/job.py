@@ -8,6 +8,8 @@ from typing import Any
 
 ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime")
 BLOCK = 32
+# What to say before the model of a shape is made.
+LARGE = {"8b": "8B shape: 16 GB for its checkpoint, 16 GB in float16, as much for each TensorRT engine, and minutes for each"}
 
 
 @dataclass(frozen=True)

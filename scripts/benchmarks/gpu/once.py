@@ -8,23 +8,28 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.bundle.tokenizer import BundleTokenizer
+from ....runtime.engines.device.cuda import CudaDevice
 from ....runtime.engines.device.engine import DeviceEngine
 from ....runtime.engines.profiles import Workload
 from ....runtime.evaluation.task import find_task
 from ....runtime.generate import Model
 from ....runtime.systems import SYSTEMS, fitting_systems
 from ....runtime.systems.defaults import settings_of
+from .about import about_device
 from .bandwidth import measure_bandwidth
+from .copies import time_copies
 from .eager import check_torch, time_torch
 from .engines import open_engine, with_block_steps
 from .host import SETTINGS, SYSTEM, host_time
 from .job import Job
+from .recording import time_recording
 from .steps import block_profile, time_steps
 
 # Problems of the task level of parity, and so no fewer than the trajectory level decodes.
@@ -58,7 +63,8 @@ def parity(job: Job) -> dict[str, Any]:
     uses = [(system, settings_of(bundle, system.name, {})) for system in fitting_systems(bundle.config)]
     workload = with_block_steps(bundle, uses, longest_text(bundle), Workload(()))
     engine = open_engine(bundle, job.engine, job.compute, workload)
-    return validate(EnginePair(Model(bundle, engine)), samples=SAMPLES).to_json()
+    skipped = {} if find_spec("polygraphy") else {"layers": "polygraphy is not installed"}
+    return validate(EnginePair(Model(bundle, engine)), samples=SAMPLES, skipped=skipped).to_json()
 
 
 def longest_text(bundle: Bundle) -> int:
@@ -84,7 +90,10 @@ def attention(job: Job) -> list[dict[str, Any]]:
 
 
 MEASURES: dict[str, Callable[[Job], Any]] = {
+    "device": lambda _job: about_device(),
     "bandwidth": lambda _job: measure_bandwidth(),
+    "copies": lambda _job: time_copies(CudaDevice()),
+    "recording": lambda _job: time_recording(CudaDevice()),
     "parity": parity,
     "step": step,
     "host": host,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ....graphs.errors import DllmEdgeError
+from ....runtime.engines.onnxruntime.installation import DISTRIBUTIONS, REINSTALL, installed_over_each_other
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
 from ..terminal.output import size
 from .checks import Check, Version
@@ -22,7 +23,6 @@ CUDNN = "cuDNN"
 RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
 INSTALL_DRIVER = "install NVIDIA's driver"
 NO_GPU = "none is needed to run on the CPU"
-REINSTALL = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
 
 
 def gpu_checks(hardware: Hardware, find: Find, installed: Version, providers: Sequence[str]) -> list[Check]:
@@ -114,14 +114,12 @@ def _bindings(hardware: Hardware, installed: Version) -> Check:
 
 
 def _provider(hardware: Hardware, installed: Version, providers: Sequence[str]) -> Check:
-    plain, gpu = installed("onnxruntime"), installed("onnxruntime-gpu")
-    name = "engine onnxruntime-cuda"
-    if plain and gpu:
-        found = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are installed over each other"
+    versions, name = {one: installed(one) for one in DISTRIBUTIONS}, "engine onnxruntime-cuda"
+    if found := installed_over_each_other(versions):
         return Check(name, False, False, found, REINSTALL)
     if CUDA_PROVIDER in providers:
-        return Check(name, True, False, f"CUDA provider, onnxruntime-gpu {gpu or 'of unknown version'}")
-    advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        return Check(name, True, False, f"CUDA provider, onnxruntime-gpu {versions['onnxruntime-gpu'] or 'of unknown version'}")
+    advice = "pip uninstall onnxruntime, then pip install 'dllm-edge[gpu]'"
     jetson = "its PyPI wheels are not for Jetson: use TensorRT there"
     return Check(name, False, False, "no CUDA provider in this onnxruntime", jetson if hardware.jetson else advice)
 

@@ -12,11 +12,13 @@ from ..terminal.output import size
 from .checks import Check, installed
 
 RUNTIME_LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "jinja2", "ml_dtypes", "rich", "typer")
+ONNXRUNTIME = "pip install 'dllm-edge[cpu]', or 'dllm-edge[gpu]' for an NVIDIA GPU"
+ADVICE = {"onnxruntime": ONNXRUNTIME}
 
 
 def software_checks() -> list[Check]:
     """Return the checks of what every machine needs to decode, and to export."""
-    required = [_package(name, "pip install dllm-edge", required=True) for name in RUNTIME_LIBRARIES]
+    required = [_package(name, ADVICE.get(name, "pip install dllm-edge"), required=True) for name in RUNTIME_LIBRARIES]
     optional = [_package(name, "pip install 'dllm-edge[export]' to export and validate") for name in EXPORT_LIBRARIES]
     parity = _package("polygraphy", "pip install 'dllm-edge[parity]' to validate engines layer by layer")
     return [_python(), *required, *optional, parity, _engine()]
@@ -57,7 +59,7 @@ def _engine() -> Check:
 
         from ....runtime.engines.onnxruntime.cpu import FUSED_FROM
     except ImportError as error:
-        return Check(name, False, True, f"cannot be imported ({error})", "pip install --force-reinstall onnxruntime")
+        return Check(name, False, True, f"cannot be imported ({error})", ONNXRUNTIME)
     release = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     flavours = "fused and portable graphs" if release >= FUSED_FROM else "portable graphs"
     available = "CPUExecutionProvider" in onnxruntime.get_available_providers()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from ....runtime.engines.onnxruntime.installation import require_onnxruntime
 from ....runtime.generate import Model
 from .bundles import require_export
 from .output import print_json, screen
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def validate_against_torch(path: Path, checkpoint: Path | None, level: str | None, samples: int | None) -> Report:
     """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
     require_export()
+    require_onnxruntime()
     from ....export.parity.torch_pair import TorchPair
     from ....export.parity.validate import validate
 
@@ -30,6 +32,7 @@ def validate_against_torch(path: Path, checkpoint: Path | None, level: str | Non
 
 def validate_against_cpu(model: Model, level: str | None, samples: int | None) -> Report:
     """Validate an engine up to `level` against ONNX Runtime on the CPU in float32; needs no torch."""
+    require_onnxruntime()
     from ....export.parity.engine_pair import EnginePair
     from ....export.parity.validate import validate
 
@@ -41,7 +44,7 @@ def _staged(progress: StageProgress) -> Callable[[str, float], None]:
     return lambda stage, share: progress(f"validate: {stage}", share)
 
 
-def _counts(samples: int | None) -> dict[str, int]:
+def _counts(samples: int | None) -> dict[str, Any]:
     return {} if samples is None else {"samples": samples}
 
 

@@ -36,3 +36,11 @@ def test_a_builder_that_gives_nothing(bundle: Bundle, rtx: Library, monkeypatch:
     ):
         build_engine(Compilation(bundle, broken, ("sm86",), BuildOptions()), SMALL)
     assert entries(bundle) == []
+
+
+def test_what_a_build_that_succeeds_logs_is_forgotten(bundle: Bundle, rtx: Library) -> None:
+    def log(*_: Any) -> None:
+        rtx.logger.log(SimpleNamespace(name="ERROR"), "Error Code 9: Skipping tactic 0x0000000000000000")
+
+    build_engine(Compilation(bundle, rtx, ("sm86",), BuildOptions(optimization_level=0)), SMALL, progress=log)
+    assert rtx.last_error() == ""

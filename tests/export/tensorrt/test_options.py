@@ -39,7 +39,9 @@ def test_the_configuration_is_what_was_chosen(rtx: Library) -> None:
     chosen = [config.get_compute_capability(index) for index in range(config.num_compute_capabilities)]
     assert chosen == [trt.ComputeCapability.SM86, trt.ComputeCapability.SM120]
     # Precision is in the graph's types alone.
-    assert config.flags == before.flags | 1 << int(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    assert before.get_flag(trt.BuilderFlag.TF32)
+    expected = before.flags & ~(1 << int(trt.BuilderFlag.TF32))
+    assert config.flags == expected | 1 << int(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     unlimited = configuration(rtx, builder, ("sm86",), BuildOptions())
     assert unlimited.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == before.get_memory_pool_limit(
         trt.MemoryPoolType.WORKSPACE

@@ -20,8 +20,9 @@ class Config:
 
     cache: bytes | None = None
 
-    def create_timing_cache(self, content: bytes) -> bytes | None:
-        return None if content == b"cut off" else content
+    def create_timing_cache(self, serialized_timing_cache: bytearray) -> bytes | None:
+        assert type(serialized_timing_cache) is bytearray, "10.3 takes hold of it without the interpreter's lock"
+        return None if serialized_timing_cache == b"cut off" else bytes(serialized_timing_cache)
 
     def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch

@@ -158,6 +158,41 @@ def test_other_errors_are_one_line(device: CudaDevice, cuda: HostCuda, monkeypat
         device.synchronise()
 
 
+@pytest.fixture
+def jetson(cuda: HostCuda) -> CudaDevice:
+    cuda.integrated = True
+    return CudaDevice()
+
+
+def test_an_integrated_gpu_sees_pinned_memory_where_it_lies(device: CudaDevice, cuda: HostCuda) -> None:
+    cuda.integrated = True
+    jetson = CudaDevice()
+    assert (jetson.shares_memory, device.shares_memory) == (True, False)
+    pinned = jetson.pinned(8)
+    assert jetson.shared_address(pinned) == pinned.ctypes.data
+    with pytest.raises(DllmEdgeError, match="cudaHostGetDevicePointer failed with cudaErrorInvalidValue"):
+        device.shared_address(device.pinned(8))
+
+
+@pytest.mark.parametrize(("patience", "slept"), [(1 << 40, 1), (3, 0)], ids=["long", "short"])
+def test_there_a_long_wait_sleeps(jetson: CudaDevice, cuda: HostCuda, patience: int, slept: int) -> None:
+    pinned, memory = jetson.pinned(4), jetson.allocate(4)
+    pinned[:] = 7
+    jetson.download(pinned, memory.address)
+    cuda.patience = patience
+    jetson.synchronise()
+    assert not pinned.any()
+    assert cuda.slept == slept
+    assert cuda.cudaGetLastError() == (cuda.cudaError_t.cudaSuccess,), "what runs next would take it for its own"
+
+
+def test_elsewhere_no_wait_sleeps(device: CudaDevice, cuda: HostCuda) -> None:
+    device.allocate(4)
+    device.synchronise()
+    assert not cuda.work.queue
+    assert cuda.slept == 0
+
+
 def test_without_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(DllmEdgeError, match="needs cuda-python, which is not installed"):

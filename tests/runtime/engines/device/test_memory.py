@@ -83,13 +83,25 @@ def test_buffers_cross_in_one_copy_each_way() -> None:
         assert not array.any()
         array[:] = np.arange(array.size).reshape(array.shape)
     expected = [array.copy() for array in buffers.arrays]
-    device.upload(buffers.memory.address, buffers.host)
+    buffers.upload()
     device.synchronise()
     for spec, array in zip(SPECS, expected, strict=True):
         on_device = device.memory.view(buffers.addresses[spec.name], array.nbytes)
         assert (on_device.view(array.dtype).reshape(array.shape) == array).all()
     buffers.host[:] = 0
-    device.download(buffers.host, buffers.memory.address)
+    buffers.download()
     assert not buffers.host.any()
     device.synchronise()
     assert all((array == wanted).all() for array, wanted in zip(buffers.arrays, expected, strict=True))
+    assert (device.uploads, device.downloads) == (1, 1)
+
+
+def test_where_memory_is_shared_nothing_crosses() -> None:
+    device = HostDevice(shares_memory=True)
+    buffers = PinnedBuffers(device, SPECS, {"B": 2})
+    assert [array.ctypes.data for array in buffers.arrays] == list(buffers.addresses.values())
+    assert all(address % ALIGNMENT == 0 for address in buffers.addresses.values())
+    buffers.upload()
+    buffers.download()
+    device.synchronise()
+    assert (device.uploads, device.downloads, len(device.memory), len(device.pinned_memory)) == (0, 0, 0, 1)

@@ -12,9 +12,19 @@ import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.engines.device.cuda import CudaDevice
 from dllm_edge.runtime.engines.onnxruntime import cuda as onnxruntime_cuda
 from dllm_edge.runtime.engines.onnxruntime.cpu import open_session
-from dllm_edge.runtime.engines.onnxruntime.cuda import PROVIDER, RECORD_ASSIGNMENT, _compute_dtype, left_on_host, open_cuda
+from dllm_edge.runtime.engines.onnxruntime.cuda import (
+    PROVIDER,
+    RECORD_ASSIGNMENT,
+    _compute_dtype,
+    cuda_provider,
+    left_on_host,
+    open_cuda,
+)
+
+from ...host_cuda import HostCuda
 
 
 @pytest.fixture
@@ -73,3 +83,11 @@ def test_the_portable_flavour_is_tried_where_the_fused_is_refused(bundle: Bundle
         assert onnxruntime_cuda._first_that_fits(bundle, "float32", ["fused", "portable"], None) == "session"
     with pytest.raises(DllmEdgeError, match="no CUDA kernel for Attention"):
         onnxruntime_cuda._first_that_fits(bundle, "float32", ["fused"], None)
+
+
+def test_float32_is_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the provider computes its products in TF32, of 10 bits."""
+    pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
+    monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", HostCuda)
+    name, options = cuda_provider(CudaDevice())
+    assert (name, options["use_tf32"], options["user_compute_stream"]) == (PROVIDER, "0", "77")

@@ -83,6 +83,21 @@ def test_another_type(bundle: Bundle) -> None:
     assert "engine computes in float32, not in float16" in refused(bundle)
 
 
+def test_an_engine_from_before_tf32_was_off(bundle: Bundle) -> None:
+    """Its fingerprint does not speak of it, and TensorRT's default was on."""
+    engine = add_engine(bundle, version="10.3.0")
+    fingerprint = engine.path / FINGERPRINT
+    data = json.loads(fingerprint.read_text())
+    del data["flags"]["tf32"]
+    fingerprint.write_text(json.dumps(data))
+    (older,) = engines_of(bundle)
+    assert not older.fingerprint.same_build(engine.fingerprint)
+    assert refused(bundle) == (
+        f"{engine.path}: engine was built with TF32, which rounds float32 to 10 bits: it cannot agree with the CPU's: "
+        f"run 'dllm-edge build {bundle.path} --runtime tensorrt'"
+    )
+
+
 @pytest.mark.parametrize("file", ["step.onnx", "saliency.onnx", "weights/model.safetensors"])
 def test_a_changed_bundle(bundle: Bundle, file: str) -> None:
     add_engine(bundle, version="10.3.0")

@@ -41,6 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         {"flags": Flags(optimization_level=4)},
         {"flags": Flags(workspace=1)},
         {"flags": Flags(decomposable=True)},
+        {"flags": Flags(tf32=True)},
         {"recipe": 1},
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.engines.tensorrt.library import MODULES, find_library, library_of
+from dllm_edge.runtime.engines.tensorrt.library import MODULES, Library, find_library, library_of
 
 
 class Builder:
@@ -98,9 +99,55 @@ def test_an_unknown_runtime() -> None:
         find_library("cuda")
 
 
+def logging_library(**names: Any) -> Library:
+    return library_of("tensorrt", SimpleNamespace(__version__="10.3.0", ILogger=type("ILogger", (), {}), **names))
+
+
 def test_the_last_error_is_told_once() -> None:
-    library = library_of("tensorrt", SimpleNamespace(__version__="10.3.0", ILogger=type("ILogger", (), {})))
+    library = logging_library()
     for severity, message in (("ERROR", "first"), ("INTERNAL_ERROR", "the\nlast"), ("WARNING", "unimportant")):
         library.logger.log(SimpleNamespace(name=severity), message)
     assert library.last_error() == "the last"
     assert library.last_error() == ""
+
+
+def raising(kind: type[Exception]) -> bool:
+    raise kind("Error in set optimization profile async.")
+
+
+@pytest.mark.parametrize(
+    ("function", "answer", "logged", "silent"),
+    [
+        (lambda: "engine", "engine", "", ""),
+        (lambda: 0, 0, "", ""),
+        (lambda: None, None, "of this call", ""),
+        (lambda: False, None, "of this call", ""),
+        (lambda: raising(RuntimeError), None, "of this call", "Error in set optimization profile async."),
+        (lambda: raising(TypeError), None, "of this call", "Error in set optimization profile async."),
+    ],
+)
+def test_what_is_logged_counts_where_the_call_fails(function: Callable[[], Any], answer: Any, logged: str, silent: str) -> None:
+    library = logging_library()
+    error = SimpleNamespace(name="ERROR")
+
+    def logs() -> Any:
+        library.logger.log(error, "of this call")
+        return function()
+
+    library.logger.log(error, "of another call")
+    assert library.call(logs) == answer
+    assert library.last_error() == logged
+    library.logger.log(error, "of another call")
+    assert library.call(function) == answer
+    assert library.last_error() == silent
+
+
+def test_a_library_that_does_not_start() -> None:
+    """Without a driver the bindings make nothing, and raise."""
+
+    def factory(logger: Any) -> None:
+        logger.log(SimpleNamespace(name="INTERNAL_ERROR"), "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with pytest.raises(DllmEdgeError, match=r"TensorRT 10\.3\.0 does not start \(CUDA .* error: 35\): run 'dllm-edge doctor'"):
+        logging_library(Builder=factory).make("Builder")

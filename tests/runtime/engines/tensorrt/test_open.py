@@ -16,6 +16,7 @@ from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 from dllm_edge.runtime.engines.tensorrt import open as tensorrt
+from dllm_edge.runtime.engines.tensorrt.executor import TensorRTExecutor
 from dllm_edge.runtime.engines.tensorrt.library import library_of
 from dllm_edge.runtime.engines.tensorrt.open import open_tensorrt, try_engine
 from dllm_edge.runtime.generate import Model
@@ -23,7 +24,7 @@ from dllm_edge.runtime.scheduler.rehearsal import check_served, derive_workload
 from dllm_edge.runtime.systems import SYSTEMS
 
 from ...host_cuda import HostCuda
-from ...host_tensorrt import HostTensorRT, build_on_host
+from ...host_tensorrt import SKIPPED, HostTensorRT, Runtime, build_on_host
 from ..device.test_engine import CONTEXTS, alone, decode, requests, same, settings_of
 
 pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
@@ -62,6 +63,20 @@ def test_every_system_decodes_as_on_the_cpu(bundle: Bundle, library: HostTensorR
     assert same(alone(engine, system, "threshold"), expected)
     assert same(decode(engine, system, "threshold", max_batch=3), expected)
     assert (cuda.launched > 0) == (system != "vanilla")
+
+
+def test_where_memory_is_shared_nothing_is_copied(
+    bundle: Bundle, library: HostTensorRT, cuda: HostCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(bundle, ("sparse-dllm",))
+    cuda.integrated, cuda.patience = True, 1
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("copied between host and device")
+
+    monkeypatch.setattr(cuda, "cudaMemcpyAsync", refuse)
+    found = alone(open_tensorrt(bundle), "sparse-dllm", "threshold")
+    assert same(found, alone(OnnxRuntimeEngine(bundle, threads=1), "sparse-dllm", "threshold"))
 
 
 def test_plans_are_loaded_when_a_step_is_wanted_and_once(bundle: Bundle, library: HostTensorRT) -> None:
@@ -157,6 +172,31 @@ def test_a_step_that_fails(bundle: Bundle, library: HostTensorRT, monkeypatch: p
         alone(engine, "vanilla", "quota")
 
 
+def test_what_is_logged_in_a_call_that_succeeds_fails_nothing(bundle: Bundle, library: HostTensorRT) -> None:
+    build(bundle, ("fast-dllm-dual",))
+    engine = open_tensorrt(bundle)
+    alone(engine, "fast-dllm-dual", "quota")
+    assert SKIPPED in library.logged
+    assert not library.logger.messages
+
+
+def test_a_profile_that_is_refused(bundle: Bundle, library: HostTensorRT) -> None:
+    build(bundle, ("vanilla",))
+    engine = open_tensorrt(bundle)
+    assert isinstance(engine.executor, TensorRTExecutor)
+    engine.executor.engine("step").num_optimization_profiles = 0
+    with pytest.raises(DllmEdgeError, match=r"failed making ready for profile \d of step \(.*Profile index is out of range\)"):
+        alone(engine, "vanilla", "quota")
+
+
+def test_an_engine_file_that_cannot_be_read(bundle: Bundle, library: HostTensorRT) -> None:
+    folder = build(bundle, ("vanilla",))
+    engine = open_tensorrt(bundle)
+    (folder / "step.plan").write_text("no engine")
+    with pytest.raises(DllmEdgeError, match=r"failed loading .*step.plan \(IRuntime::deserializeCudaEngine: .*magicTag\)"):
+        alone(engine, "vanilla", "quota")
+
+
 class Refusing:
     addresses = None
     context = property(lambda self: self)
@@ -170,7 +210,7 @@ class Refusing:
 
 def test_a_plan_of_something_else(bundle: Bundle, library: HostTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
     build(bundle, ("vanilla",))
-    monkeypatch.setattr(HostTensorRT, "deserialize_cuda_engine", lambda *_: Foreign())
+    monkeypatch.setattr(Runtime, "deserialize_cuda_engine", lambda *_: Foreign())
     with pytest.raises(DllmEdgeError, match=r"step.plan: is not what was built \(.*topk_ids.*\): run 'dllm-edge build' again"):
         alone(open_tensorrt(bundle), "vanilla", "quota")
 

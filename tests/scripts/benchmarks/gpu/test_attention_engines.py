@@ -33,9 +33,9 @@ def test_forms_are_timed() -> None:
 def test_forms_run_on_tensorrt(form: str, cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With all that TensorRT wants to be set, scratch memory too, as long as a launch is kept."""
 
-    def build(_library: Library, graph: bytes, shapes: Shapes, _target: str) -> bytes:
+    def build(_library: Library, graph: bytes, shapes: Shapes, _target: str) -> bytearray:
         (tmp_path / form).write_bytes(graph)
-        return json.dumps({"graph": str(tmp_path / form), "profiles": [shapes]}).encode()
+        return bytearray(json.dumps({"graph": str(tmp_path / form), "profiles": [shapes]}).encode())
 
     monkeypatch.setattr(attention_engines, "build_plan", build)
     device, inputs = CudaDevice(), arrays(16)
@@ -62,6 +62,6 @@ def test_forms_build(form: str) -> None:
     attention = Attention(heads=4, kv_heads=2, head_dim=64, queries=32, compute="float16")
     shapes = {spec.name: spec.sized({"C": 128}) for spec in attention.specs()[0]}
     library = find_library("tensorrt-rtx")
-    assert build_plan(library, attention.graph(form).SerializeToString(), shapes, "sm86").nbytes > 0
+    assert build_plan(library, attention.graph(form).SerializeToString(), shapes, "sm86")
     with pytest.raises(DllmEdgeError, match="could not build one layer's attention"):
         build_plan(library, b"no graph", shapes, "sm86")

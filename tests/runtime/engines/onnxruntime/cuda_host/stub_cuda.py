@@ -58,7 +58,7 @@ class StubCuda:
     cudaSetDeviceFlags = cudaSetDevice  # noqa: N815
 
     def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.real.cudaError_t.cudaSuccess, SimpleNamespace(name=b"stub", major=9, minor=0)
+        return self.real.cudaError_t.cudaSuccess, SimpleNamespace(name=b"stub", major=9, minor=0, integrated=0)
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
         graph = ctypes.c_void_p()

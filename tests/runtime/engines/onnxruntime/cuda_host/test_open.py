@@ -14,7 +14,7 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
 from dllm_edge.runtime.engines.onnxruntime import cuda as onnxruntime_cuda
-from dllm_edge.runtime.engines.onnxruntime.cuda import WEIGHTS_OUTSIDE_ARENA, open_cuda, provider_options
+from dllm_edge.runtime.engines.onnxruntime.cuda import WEIGHTS_OUTSIDE_ARENA, cuda_provider, open_cuda
 from dllm_edge.runtime.engines.onnxruntime.executor import OnnxRuntimeExecutor
 
 from ..... import tiny
@@ -30,7 +30,7 @@ import dllm_edge.runtime.engines.device.cuda as device
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.onnxruntime import cuda as onnxruntime_cuda
-from dllm_edge.runtime.engines.onnxruntime.cuda import WEIGHTS_OUTSIDE_ARENA, open_cuda, provider_options
+from dllm_edge.runtime.engines.onnxruntime.cuda import WEIGHTS_OUTSIDE_ARENA, cuda_provider, open_cuda
 from dllm_edge.scripts.cli.doctor.gpu_checks import cudnn_check
 from tests.runtime.engines.onnxruntime.cuda_host.stub_cuda import StubCuda
 
@@ -69,18 +69,18 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(checkpoint, folder / "bundle", flavour="fused", dtype="float32")
 
 
+def without(left_out: str, name: str, options: dict[str, str]) -> tuple[str, dict[str, str]]:
+    return name, {option: value for option, value in options.items() if option != left_out}
+
+
 @pytest.mark.parametrize("left_out", ["nothing", "arena_extend_strategy", WEIGHTS_OUTSIDE_ARENA])
 def test_weights_are_held_once(large: Bundle, cuda: StubCuda, monkeypatch: pytest.MonkeyPatch, left_out: str) -> None:
     """Either option is enough for the weights; without both the arena grows to 1.8 times their bytes."""
-    options, entry = provider_options, onnxruntime.SessionOptions.add_session_config_entry
+    provider, entry = cuda_provider, onnxruntime.SessionOptions.add_session_config_entry
     entries = {"add_session_config_entry": lambda own, name, value: name == left_out or entry(own, name, value)}
     chosen = type("SessionOptions", (onnxruntime.SessionOptions,), entries)
     monkeypatch.setattr(onnxruntime, "SessionOptions", chosen)
-    monkeypatch.setattr(
-        onnxruntime_cuda,
-        "provider_options",
-        lambda device: {name: value for name, value in options(device).items() if name != left_out},
-    )
+    monkeypatch.setattr(onnxruntime_cuda, "cuda_provider", lambda device: without(left_out, *provider(device)))
     before = cuda.held_bytes
     engine = open_cuda(large)
     weights = sum(record.size for name, record in large.manifest.files.items() if name.startswith(WEIGHTS))
