@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines test-cuda-host fuzz lint format bench clean
+.PHONY: help setup demo test test-engines test-cuda-host fuzz mutants lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,7 @@ PYTHON ?=
 WORKERS ?= 2
 TEST_ARGUMENTS ?=
 MINUTES ?= 60
+MUTANTS_ARGUMENTS ?=
 # TensorRT's Python bindings, whose names the tests look up: they are downloaded, not installed.
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
 BINDINGS_STAMP := $(VENV)/bindings/.stamp
@@ -24,6 +25,7 @@ help:
 	@echo "make test-engines  build every TensorRT-RTX engine there is to build"
 	@echo "make test-cuda-host  run ONNX Runtime's CUDA provider over stubs of CUDA's libraries, without a GPU"
 	@echo "make fuzz    try damaged files and odd settings for as long as MINUTES says (60)"
+	@echo "make mutants   put defects into copies of the package, and see whether a test notices (hours)"
 	@echo "make bench   speed and memory, as ratios in one run"
 	@echo "make lint | format | setup | clean"
 
@@ -78,6 +80,9 @@ fuzz: $(STAMP)
 	    DLLM_EDGE_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TEST_ARGUMENTS) tests/fuzz || exit 1; \
 	done
 
+mutants: $(STAMP) $(BINDINGS_STAMP)
+	@nice $(BIN)/python -m tests.mutants --workers $(WORKERS) $(MUTANTS_ARGUMENTS)
+
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "some files are not formatted; run 'make format'" >&2; exit 1; }
@@ -91,4 +96,4 @@ bench: $(STAMP)
 	@$(BIN)/python -m dllm_edge.scripts.bench
 
 clean:
-	@rm -rf $(VENV) .venvs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .venvs build dist *.egg-info .mutants .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,22 @@
 """Diffusion language models as plain ONNX graphs, decoded by a light Python runtime."""
 
-from .graphs.errors import DllmEdgeError
-from .runtime.generate import Event, Generation, Model, load
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = ["DllmEdgeError", "Event", "Generation", "Model", "__version__", "load"]
+
+if TYPE_CHECKING:
+    from .graphs.errors import DllmEdgeError
+    from .runtime.generate import Event, Generation, Model, load
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first asked for: the runtime takes half a second, which a command line need not wait for."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = ".graphs.errors" if name == "DllmEdgeError" else ".runtime.generate"
+        return getattr(import_module(module, __name__), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

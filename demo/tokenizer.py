@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ..graphs.whole_file import write_json, write_whole
 from .task import LARGEST, problems
 
 TOKENIZER_SEED = 7
@@ -40,7 +40,7 @@ def build_tokenizer() -> Tokenizer:
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json` as Hugging Face folders have them."""
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_whole(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": START_OF_TEXT,
@@ -49,4 +49,4 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         "mask_token": MASK,
         "chat_template": CHAT_TEMPLATE,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_json(folder / "tokenizer_config.json", settings)

@@ -16,7 +16,6 @@ What keeps training short enough for a CPU:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,6 +31,7 @@ from torch.nn import functional as F
 from ..graphs.config import ModelConfig
 from ..graphs.families import FAMILIES
 from ..graphs.modules.transformer import Transformer
+from ..graphs.whole_file import write_json, write_whole
 from ..runtime.evaluation.task import Problem
 from .task import LARGEST, training_problems
 from .tokenizer import END_OF_TEXT, MASK, START_OF_TEXT, build_tokenizer, save_tokenizer
@@ -211,7 +211,7 @@ def train(steps: int, output: Path, threads: int) -> None:
             print(lines[-1], flush=True)
             running = 0.0
     save_checkpoint(model, tokenizer, output)
-    (output / "training.log").write_text("\n".join(lines) + "\n")
+    write_whole(output / "training.log", "\n".join(lines) + "\n")
 
 
 def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> None:
@@ -219,44 +219,41 @@ def save_checkpoint(model: Transformer, tokenizer: Tokenizer, output: Path) -> N
     output.mkdir(parents=True, exist_ok=True)
     names = FAMILIES["llada"].tensor_names(model.config)
     tensors = {names[name]: weight.to(torch.float16).contiguous() for name, weight in model.state_dict().items()}
-    save_file(tensors, output / "model.safetensors", metadata={"format": "pt"})
+    write_whole(output / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     config = model.config
-    (output / "config.json").write_text(
-        json.dumps(
-            {
-                "architectures": ["LLaDAModelLM"],
-                "model_type": "llada",
-                "d_model": config.hidden_size,
-                "n_layers": config.layers,
-                "n_heads": config.heads,
-                "n_kv_heads": config.kv_heads,
-                "mlp_hidden_size": config.intermediate_size,
-                "vocab_size": config.vocab_size,
-                "embedding_size": config.vocab_size,
-                "max_sequence_length": config.max_positions,
-                "rope": True,
-                "rope_theta": config.rope_theta,
-                "rms_norm_eps": config.norm_eps,
-                "layer_norm_type": "rms",
-                "activation_type": "silu",
-                "block_type": "llama",
-                "include_bias": False,
-                "include_qkv_bias": False,
-                "weight_tying": False,
-                "scale_logits": False,
-                "input_emb_norm": False,
-                "mask_token_id": config.mask_token_id,
-                "eos_token_id": config.eos_token_ids[0],
-                "bos_token_id": config.bos_token_id,
-                "pad_token_id": config.pad_token_id,
-                "torch_dtype": "float16",
-            },
-            indent=2,
-        )
-        + "\n"
+    write_json(
+        output / "config.json",
+        {
+            "architectures": ["LLaDAModelLM"],
+            "model_type": "llada",
+            "d_model": config.hidden_size,
+            "n_layers": config.layers,
+            "n_heads": config.heads,
+            "n_kv_heads": config.kv_heads,
+            "mlp_hidden_size": config.intermediate_size,
+            "vocab_size": config.vocab_size,
+            "embedding_size": config.vocab_size,
+            "max_sequence_length": config.max_positions,
+            "rope": True,
+            "rope_theta": config.rope_theta,
+            "rms_norm_eps": config.norm_eps,
+            "layer_norm_type": "rms",
+            "activation_type": "silu",
+            "block_type": "llama",
+            "include_bias": False,
+            "include_qkv_bias": False,
+            "weight_tying": False,
+            "scale_logits": False,
+            "input_emb_norm": False,
+            "mask_token_id": config.mask_token_id,
+            "eos_token_id": config.eos_token_ids[0],
+            "bos_token_id": config.bos_token_id,
+            "pad_token_id": config.pad_token_id,
+            "torch_dtype": "float16",
+        },
     )
     save_tokenizer(tokenizer, output)
-    (output / "decoding.json").write_text(json.dumps(DECODING, indent=2) + "\n")
+    write_json(output / "decoding.json", DECODING)
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from ..graphs.dtypes import DType, parse_dtype
 from ..graphs.errors import DllmEdgeError, unknown
 from ..graphs.families import default_dtype
 from ..graphs.weight_formats import WeightFormat, WeightFormats, weight_bytes
-from ..runtime.bundle.bundle import DECODING, Bundle
-from ..runtime.bundle.manifest import MANIFEST, FileRecord, GraphFile, Manifest
+from ..graphs.whole_file import write_json, write_whole
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.decoding_defaults import read_defaults
+from ..runtime.bundle.manifest import CHAT_TEMPLATE, DECODING, MANIFEST, TOKENIZER, FileRecord, GraphFile, Manifest
 from ..runtime.bundle.verified import remember, sha256_of
+from ..runtime.systems.defaults import check_defaults
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.tokenizer import tokenizer_of, undefined_ids
+from .checkpoint.tokenizer_trial import try_tokenizer
 from .json_file import read_object
 from .onnx.cache_operations import operation_file, write_operation
 from .onnx.step_graph import StepGraph, opset_of, write_step
@@ -54,6 +58,7 @@ def export_bundle(
     lora: Path | None = None,
     link: bool = False,
     overwrite: bool = False,
+    allow_nonfinite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export a Hugging Face folder to a new bundle and open it.
@@ -63,19 +68,20 @@ def export_bundle(
     in groups of `group` inputs, `head_weights` and `embedding_weights` the same of the LM head and the embedding
     (`graphs.weight_formats`); `quantiser` chooses their integers and scales; `lora` is a PEFT adapter's folder, merged;
     `link` hard-links the checkpoint's files instead of writing the weights again; `overwrite` replaces a bundle that is
-    there, once the new one is complete.
+    there, once the new one is complete; `allow_nonfinite` exports NaN and infinity, which are refused otherwise.
 
     Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the path; nothing is left behind then.
     """
     progress = progress or (lambda _stage, _fraction: None)
     if flavour not in FLAVOURS:
         raise unknown("flavour", flavour, FLAVOURS)
-    checkpoint = Checkpoint.open(Path(checkpoint_folder), lora)
+    checkpoint = replace(Checkpoint.open(Path(checkpoint_folder), lora), allow_nonfinite=allow_nonfinite)
     stored_dtype = _stored_dtype(dtype, checkpoint)
     formats = WeightFormats(*(WeightFormat.named(name, group) for name in (weights, head_weights, embedding_weights)))
     _check_formats(formats, checkpoint, link)
     tokenizer, template = tokenizer_of(Path(checkpoint_folder))
     forbidden = _forbidden(checkpoint, tokenizer)
+    try_tokenizer(tokenizer, checkpoint.config, checkpoint.folder / TOKENIZER)
     with staged(Path(bundle_path), overwrite) as folder:
         check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
         written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, progress)
@@ -96,8 +102,8 @@ def export_bundle(
         (folder / "reports").mkdir()
         if written.errors:
             report = weight_report(written.errors, formats)
-            (folder / WEIGHT_REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+            write_json(folder / WEIGHT_REPORT, report, durable=False)
+        write_json(folder / MANIFEST, manifest.to_json(), durable=False)
         for name, record in written.files.items():
             remember((folder / name).stat(), record.sha256)
     return Bundle.open(Path(bundle_path))
@@ -180,22 +186,22 @@ def graph_file(flavour: Flavour, twin: DType | None = None) -> str:
 
 
 def _write_side_files(checkpoint: Checkpoint, folder: Path, tokenizer: Tokenizer, template: str | None) -> None:
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_whole(folder / TOKENIZER, tokenizer.to_str(pretty=True), durable=False)
     if template is not None:
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
-    (folder / DECODING).write_text(json.dumps(_decoding(checkpoint), indent=1) + "\n", encoding="utf-8")
+        write_whole(folder / CHAT_TEMPLATE, template, durable=False)
+    write_json(folder / DECODING, _decoding(checkpoint), durable=False)
 
 
 def _decoding(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the `decoding.json` of the checkpoint's folder, if it has one, over the settings that the family's authors use."""
     file = checkpoint.folder / DECODING
     own = read_object(file) if file.is_file() else {}
-    defaults, systems = own.get("defaults", {}), own.get("systems", {})
-    well_formed = isinstance(systems, dict) and all(isinstance(part, dict) for part in (defaults, *systems.values()))
-    if not well_formed or set(own) - {"defaults", "systems", "task"}:
-        raise DllmEdgeError(
-            f"{file}: should hold objects 'defaults' (setting: value) and 'systems' (name: settings), and a 'task'"
-        )
+    try:
+        own = read_defaults(own)
+        check_defaults(own)
+    except DllmEdgeError as error:
+        raise DllmEdgeError(f"{file}: {error}: mend the file, or remove it") from error
+    defaults, systems = own["defaults"], own["systems"]
     authors = checkpoint.family.decoding_defaults(checkpoint.config)
     vanilla = {name: value for name, value in authors.items() if name not in defaults} | systems.get("vanilla", {})
     return own | {"defaults": defaults, "systems": systems | {"vanilla": vanilla}}

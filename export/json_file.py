@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..graphs.errors import DllmEdgeError
+from ..runtime.bundle.regular_file import read_small
 
 
 def read_object(file: Path) -> dict[str, Any]:
     """Return the JSON object in `file`; raises `DllmEdgeError` where it is missing, unreadable, malformed or no object."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_small(file).decode("utf-8"))
     except FileNotFoundError as error:
         raise DllmEdgeError(f"{file.parent}: there is no {file.name}: give a whole Hugging Face folder") from error
     except OSError as error:

@@ -1,4 +1,11 @@
-"""A folder that appears whole or not at all: written beside its path, moved there at the end."""
+"""A folder that appears whole or not at all: written beside its path, moved there at the end.
+
+What lies beside a path `b` says by its name what it is, so that whoever comes after a process that was killed knows what to do:
+
+- `.b.partial-PID` is on its way in or out, and is removed;
+- `.b.replaced-PID` is whole: it was moved out of the way where two paths cannot change places in one step, and comes back
+  unless there is a new one at `b`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +22,7 @@ from pathlib import Path
 
 from ..graphs.errors import DllmEdgeError
 from ..runtime.bundle.manifest import MANIFEST
+from .exchange import exchanged
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -47,22 +55,23 @@ def staged(path: Path, overwrite: bool = False, content: Content = BUNDLE) -> It
     """A new folder to write into, which becomes `path` when the block ends and vanishes if it raises.
 
     One process at a time may stage a path. What a killed one left is removed by the next. With `overwrite`, what is at
-    `path` is replaced once the new one is complete. Raises `DllmEdgeError` where `path` is taken or cannot be written.
+    `path` is replaced once the new one is complete: whatever interrupts it, the old one or the new one is there, whole. A
+    symbolic link is followed. Raises `DllmEdgeError` where `path` is taken or cannot be written.
     """
-    path = path.absolute()
-    _check_parent(path, content)
+    path = Path(os.path.realpath(path))
     with _failures(path, content), _locked(path, content):
-        _recover(path)
+        _tidy(path)
         _check_free(path, overwrite, content)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        partial.mkdir()
+        partial = _beside_name(path, "partial")
         try:
+            partial.mkdir()
             yield partial
             _sync(partial)
-            _replace(partial, path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+            _move(partial, path)
+        finally:
+            # What cannot be removed now is the next one's to remove; this one's own error matters more.
+            with suppress(OSError):
+                _tidy(path)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -84,9 +93,9 @@ def _check_free(path: Path, overwrite: bool, content: Content) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not content.holds(path):
-        raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away or choose another path")
+        raise DllmEdgeError(f"{path}: already exists and is no {content.name}: move it away")
     if not overwrite:
-        raise DllmEdgeError(f"{path}: already holds a {content.name}: remove it or choose another path")
+        raise DllmEdgeError(f"{path}: already holds a {content.name}: give --overwrite to replace it, or choose another path")
 
 
 @contextmanager
@@ -106,53 +115,77 @@ def _failures(path: Path, content: Content) -> Iterator[None]:
 @contextmanager
 def _locked(path: Path, content: Content) -> Iterator[None]:
     """Hold a lock file beside `path`; the kernel gives the lock back whatever happens to the process."""
+    _check_parent(path, content)
     lock = path.with_name(f".{path.name}.lock")
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise DllmEdgeError(
-                f"{path}: another {content.work} to this path is running: wait for it, or choose another"
-            ) from error
-        # Whoever held it before has unlinked the file: the lock on a file without a name keeps nobody out.
-        with suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == lock.stat().st_ino:
-                break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
+        with lock.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DllmEdgeError(
+                    f"{path}: another {content.work} to this path is running: wait until it has ended"
+                ) from error
+            if not _is_at(stream.fileno(), lock):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
-def _recover(path: Path) -> None:
-    """Under the lock, whatever else is staged for `path` is left of a process that was killed."""
-    for replaced in path.parent.glob(f".{escape(path.name)}.replaced-*"):
-        if path.exists():
-            shutil.rmtree(replaced)
+def _is_at(descriptor: int, lock: Path) -> bool:
+    """Return whether the open file still has its name: who held the lock before has unlinked it, and a lock on a file without
+    a name keeps nobody out."""
+    with suppress(FileNotFoundError):
+        return os.fstat(descriptor).st_ino == lock.stat().st_ino
+    return False
+
+
+def _tidy(path: Path) -> None:
+    """Under the lock, remove what is staged for `path`, and put back what was moved out of the way of nothing."""
+    for partial in _beside(path, "partial"):
+        _remove(partial)
+    for replaced in _beside(path, "replaced"):
+        if _occupied(path):
+            # Under its own name, one whose removal is interrupted would be taken for whole.
+            _remove(replaced.rename(_beside_name(path, "partial")))
         else:
             replaced.rename(path)
-    for partial in path.parent.glob(f".{escape(path.name)}.partial-*"):
-        shutil.rmtree(partial)
 
 
-def _replace(partial: Path, path: Path) -> None:
-    replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-    occupied = path.is_dir() and any(path.iterdir())
-    if occupied:
-        path.rename(replaced)
-    partial.rename(path)
+def _beside(path: Path, role: str) -> list[Path]:
+    return list(path.parent.glob(f".{escape(path.name)}.{role}-*"))
+
+
+def _beside_name(path: Path, role: str) -> Path:
+    return path.with_name(f".{path.name}.{role}-{os.getpid()}")
+
+
+def _remove(staged: Path) -> None:
+    if staged.is_dir():
+        shutil.rmtree(staged)
+    else:
+        staged.unlink()
+
+
+def _occupied(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())
+
+
+def _move(partial: Path, path: Path) -> None:
+    """Move the new folder to `path`, and what is there to a name beside it; durable when this returns."""
+    if not _occupied(path):
+        partial.rename(path)
+    elif not exchanged(partial, path):
+        path.rename(_beside_name(path, "replaced"))
+        partial.rename(path)
     _sync_folder(path.parent)
-    if occupied:
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
     """Make everything in `folder` durable, so that a name never outlives a power cut that its content did not."""
-    for inner, _, files in os.walk(folder):
+    for inner, _, files in os.walk(folder, onerror=_raise):
         for name in files:
             descriptor = os.open(os.path.join(inner, name), os.O_RDONLY)
             try:
@@ -160,6 +193,10 @@ def _sync(folder: Path) -> None:
             finally:
                 os.close(descriptor)
         _sync_folder(Path(inner))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Annotated, Literal
 
 from .config import ModelConfig
 from .dtypes import DTYPES, DType
+from .schema import Range
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 TOP_K = 32
 
 AXES = ("B", "Q", "C", "R", "T")
 Flavour = Literal["fused", "portable"]
+Size = Annotated[int, Range(1, 1 << 31)]
+"""Of an axis, as a field that is read: TensorRT and ONNX Runtime count elements of one in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Profile:
     """The sizes of one step."""
 
-    batch: int
-    queries: int
-    capacity: int
-    rows: int
-    targets: int = 1
+    batch: Size
+    queries: Size
+    capacity: Size
+    rows: Size
+    targets: Size = 1
 
     def sizes(self) -> dict[str, int]:
         return dict(zip(AXES, (self.batch, self.queries, self.capacity, self.rows, self.targets), strict=True))
@@ -88,10 +91,9 @@ def outputs(config: ModelConfig, cache_dtype: DType, candidates: int) -> list[Te
     rows = ("B", config.kv_heads, "Q", config.head_dim)
     return [
         TensorSpec("topk_ids", "int64", ("B", "R", candidates)),
-        TensorSpec("topk_logits", "float32", ("B", "R", candidates)),
-        TensorSpec("logsumexp", "float32", ("B", "R")),
+        TensorSpec("topk_log_probs", "float32", ("B", "R", candidates)),
         TensorSpec("entropy", "float32", ("B", "R")),
-        TensorSpec("target_logits", "float32", ("B", "R", "T")),
+        TensorSpec("target_log_probs", "float32", ("B", "R", "T")),
         TensorSpec("saliency_queries", "float32", ("B", config.layers, config.kv_heads, config.head_dim)),
         *(TensorSpec(name, cache_dtype, rows) for layer in range(config.layers) for name in new_names(layer)),
     ]

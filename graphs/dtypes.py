@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import ml_dtypes
 import numpy as np
 
 from .errors import unknown
+from .schema import Form
 
 DType = Literal["int64", "int32", "int8", "uint8", "int4", "bool", "float32", "float16", "bfloat16"]
 
@@ -55,6 +56,8 @@ _TABLE = (
 DTYPES: Mapping[DType, ElementType] = {element_type.name: element_type for element_type in _TABLE}
 # What weights are stored as where they are plain, and what graphs compute in.
 FLOATS: tuple[DType, ...] = ("float32", "float16", "bfloat16")
+FloatDType = Annotated[DType, Form("|".join(FLOATS), f"one of {', '.join(FLOATS)}")]
+"""One of `FLOATS`, as a field that is read."""
 
 _BY_ONNX = {element_type.onnx: element_type for element_type in _TABLE}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any
@@ -11,6 +10,7 @@ from .config import ModelConfig
 from .dtypes import DTYPES, DType
 from .errors import DllmEdgeError, unknown
 from .parameters import EMBEDDING, LM_HEAD, parameter_shapes
+from .schema import read
 
 GROUPS = (32, 64, 128)
 # The widest first.
@@ -95,8 +95,9 @@ class WeightFormats:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Mapping[str, Any]]) -> WeightFormats:
-        return cls(**{part: WeightFormat(**weight_format) for part, weight_format in data.items()})
+    def from_json(cls, data: object) -> WeightFormats:
+        """Read what `to_json` returned; raises `DllmEdgeError` for what is none."""
+        return read(cls, data, "weights")
 
     def check(self, config: ModelConfig) -> None:
         """Raise `DllmEdgeError` where a group does not divide the inputs of a weight, naming the groups that do."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..graphs.errors import DllmEdgeError
+import numpy as np
+
+from ..graphs.config import ModelConfig
+from ..graphs.errors import DllmEdgeError, shown
+from ..graphs.schema import true_or_false
 from .bundle.bundle import Bundle
+from .bundle.demo import DEMO, exported_demo
+from .bundle.manifest import CHAT_TEMPLATE
 from .bundle.tokenizer import BundleTokenizer
-from .decoding.canvas import Canvas
+from .decoding.canvas import Canvas, token_ids
 from .decoding.changes import Change, Commit, Edit, Remask, Truncation
 from .decoding.settings import Settings
 from .decoding.trace import StepTrace
@@ -21,7 +27,7 @@ from .scheduler.rehearsal import check_served
 from .scheduler.request import Changed, Finished, FinishReason, Request, SchedulerEvent
 from .scheduler.scheduler import Scheduler
 from .systems import find_system
-from .systems.defaults import settings_of
+from .systems.defaults import bundle_defaults, settings_of
 
 KINDS: dict[type[Change], str] = {Commit: "commit", Remask: "remask", Edit: "edit", Truncation: "truncate"}
 Message = Mapping[str, str]
@@ -82,21 +88,37 @@ class Model:
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine, self.config = bundle, engine, bundle.config
-        self.tokenizer = BundleTokenizer(bundle.path, bundle.config)
+        bundle_defaults(bundle)  # so that wrong ones are refused before a decode
+        self.tokenizer = BundleTokenizer(bundle.path, bundle.config, CHAT_TEMPLATE in bundle.manifest.files)
 
     def settings(self, system: str, **changes: Any) -> Settings:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
         return settings_of(self.bundle, system, changes)
 
-    def encode(self, prompt: Prompt | None = None, messages: Sequence[Message] | None = None, chat: bool = True) -> list[int]:
-        """Token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages."""
+    def encode(
+        self,
+        prompt: Prompt | None = None,
+        messages: Sequence[Message] | None = None,
+        chat: bool = True,
+        special_tokens: bool = False,
+    ) -> list[int]:
+        """Return the token ids of a prompt: text (through the chat template, where the bundle has one), ids, or chat messages.
+
+        Special tokens are the chat template's: texts that contain one are refused, unless `special_tokens` allows it, as for a
+        prompt that was rendered elsewhere (`chat=False`). Raises `DllmEdgeError` for what is no prompt, and for ids that the
+        model does not have.
+        """
         if (prompt is None) == (messages is None):
             raise DllmEdgeError("give either a prompt or messages")
+        true_or_false(chat, "chat")
+        true_or_false(special_tokens, "special_tokens")
         if prompt is not None and not isinstance(prompt, str):
-            return list(prompt)
+            return _prompt_ids(prompt, self.config)
         if messages is None and chat and self.tokenizer.chat_template is not None:
             messages = [{"role": "user", "content": str(prompt)}]
-        return self.tokenizer.encode(str(prompt) if messages is None else self.tokenizer.chat(messages))
+        if messages is None:
+            return self.tokenizer.encode(str(prompt), special_tokens)
+        return self.tokenizer.encode(self.tokenizer.chat(messages, special_tokens), special_tokens=True)
 
     def generate(
         self,
@@ -105,12 +127,13 @@ class Model:
         messages: Sequence[Message] | None = None,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         trace: bool = False,
         **settings: Any,
     ) -> Generation:
         """Decode one prompt with a system; `settings` are those that `dllm-edge systems` lists for it."""
-        request = self.request(self.encode(prompt, messages, chat), system, seed, trace, **settings)
+        request = self.request(self.encode(prompt, messages, chat, special_tokens), system, seed, trace, **settings)
         return self.decode([request])[0]
 
     def generate_batch(
@@ -119,15 +142,19 @@ class Model:
         *,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         trace: bool = False,
         max_batch: int = 8,
         **settings: Any,
     ) -> list[Generation]:
         """Decode several prompts together, at most `max_batch` at a time; the same results in the prompts' order."""
-        if isinstance(prompts, str):
+        if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Iterable):
             raise DllmEdgeError("a batch is a list of prompts: for one prompt use generate()")
-        requests = [self.request(self.encode(prompt, chat=chat), system, seed, trace, **settings) for prompt in prompts]
+        requests = [
+            self.request(self.encode(prompt, chat=chat, special_tokens=special_tokens), system, seed, trace, **settings)
+            for prompt in prompts
+        ]
         return self.decode(requests, max_batch)
 
     def stream(
@@ -137,11 +164,12 @@ class Model:
         messages: Sequence[Message] | None = None,
         system: str = "vanilla",
         chat: bool = True,
+        special_tokens: bool = False,
         seed: int = 0,
         **settings: Any,
     ) -> Generator[Event, None, None]:
         """Decode one prompt and yield each change of its canvas as it happens. Closing the iterator cancels."""
-        request = self.request(self.encode(prompt, messages, chat), system, seed, **settings)
+        request = self.request(self.encode(prompt, messages, chat, special_tokens), system, seed, **settings)
         check_served(self.engine, [request])
         return self._stream(request)
 
@@ -198,6 +226,17 @@ class Model:
         )
 
 
+def _prompt_ids(prompt: object, config: ModelConfig) -> list[int]:
+    """Return the ids of a prompt that is no text."""
+    if isinstance(prompt, Sequence) and prompt and isinstance(prompt[0], str):
+        raise DllmEdgeError("the prompt is a list of texts: for several prompts use generate_batch()")
+    if isinstance(prompt, Sequence) and prompt and isinstance(prompt[0], Mapping):
+        raise DllmEdgeError("the prompt is a list of chat messages: give them as messages=")
+    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes | bytearray):
+        raise DllmEdgeError(f"the prompt is {shown(prompt)}; it must be text or a list of token ids")
+    return [int(token) for token in token_ids(prompt, config)]
+
+
 def _event(event: Changed, canvas: list[int]) -> Event:
     change = event.change
     positions = [] if isinstance(change, Truncation) else change.positions.tolist()
@@ -205,6 +244,15 @@ def _event(event: Changed, canvas: list[int]) -> Event:
     return Event(
         event.forward, positions, [canvas[position] for position in positions], confidences, canvas, KINDS[type(change)]
     )
+
+
+def _folder(bundle: object) -> Path:
+    """Return the folder that a caller of `load` names."""
+    if isinstance(bundle, str) and bundle == DEMO:
+        return exported_demo()
+    if not isinstance(bundle, str | os.PathLike) or not isinstance(os.fspath(bundle), str):
+        raise DllmEdgeError(f"the bundle is {shown(bundle)}; it must be a folder, as text or as a path")
+    return Path(bundle)
 
 
 def load(
@@ -218,8 +266,9 @@ def load(
     """Open a bundle on an engine: `onnxruntime` on `cpu` (its default) or `cuda`; `tensorrt` or `tensorrt-rtx` on `cuda`.
 
     `threads` within an operator are the CPU's (0: all cores). `compute` is what graphs and caches compute in: by default
-    float32 on a CPU, and what the bundle was exported for on a GPU. Raises `DllmEdgeError` for what this machine lacks.
+    float32 on a CPU, and what the bundle was exported for on a GPU. The text `demo` is the demo's bundle, where the command
+    line keeps it (a folder of that name is `./demo`). Raises `DllmEdgeError` for what this machine lacks.
     """
     device = choose_device(engine, device)  # an unknown engine is refused before the bundle is read
-    opened = Bundle.open(Path(bundle))
+    opened = Bundle.open(_folder(bundle))
     return Model(opened, open_engine(opened, engine, device, threads, compute))

@@ -7,7 +7,6 @@ The part `export` writes and exports a checkpoint of 8B shape, which takes 32 GB
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..graphs.whole_file import write_json
 from .cli.doctor.machine import machine
 from .cli.terminal.bundles import DEMO, bundle_path, require_export
 from .cli.terminal.launch import launch_command
@@ -54,12 +54,12 @@ def bench(
         "versions": {name: version(name) for name in VERSIONS},
         "parts": {part.name: part.to_json() for part in measured},
     }
-    if output:
-        output.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     if as_json:
         print_json(data)
     else:
         print_parts(measured)
+    if output:
+        write_json(output, data)
 
 
 def measure(names: Sequence[str], setup: Setup) -> list[Part]:

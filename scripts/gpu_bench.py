@@ -20,9 +20,10 @@ from typing import Annotated, Any
 import typer
 
 from ..graphs.errors import DllmEdgeError
+from ..graphs.whole_file import write_json
 from .benchmarks.finding import Finding, findings_table
 from .benchmarks.gpu.job import ENGINES, LARGE, Job
-from .benchmarks.gpu.results import in_order, key, results_of, save
+from .benchmarks.gpu.results import in_order, key, results_of
 from .cli.doctor.checks import installed
 from .cli.doctor.machine import machine
 from .cli.terminal.bundles import DEMO, require_export
@@ -82,14 +83,14 @@ def gpu_bench(
             outcomes.append(outcome)
             if output:
                 with suppress(OSError):  # the last attempt says so, once the results are shown
-                    save(output, collect(about, in_order(outcomes, kept)))
+                    write_json(output, collect(about, in_order(outcomes, kept)))
     data = collect(about, in_order(outcomes, kept))
     if as_json:
         print_json(data)
     else:
         print_results(data)
     if output:
-        save(output, data)
+        write_json(output, data)
 
 
 def plan_jobs(
@@ -170,7 +171,7 @@ def print_results(data: dict[str, Any]) -> None:
     for outcome in data["outcomes"]:
         if "error" in outcome:
             label = Job(**outcome["job"]).label
-            console.print(f"not measured: {label}: {outcome['error']}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"not measured: {label}: {outcome['error']}", soft_wrap=True, highlight=False)
 
 
 def main() -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ..demo.task import held_out
+from ..graphs.whole_file import write_whole
 from ..runtime.scheduler.request import Changed, Finished
 from .cli.terminal.bundles import DEMO, open_model
 from .cli.terminal.canvas_view import CanvasView
 from .cli.terminal.launch import launch_command
 from .cli.terminal.options import EngineOptions
+from .cli.terminal.output import plain_console
 
 SYSTEM = "fast-dllm-dual"
 # A quota shows more of the way than a threshold, by which the model is done in two or three forwards.
@@ -30,7 +31,7 @@ def record(output: Path) -> None:
     model = open_model(DEMO, EngineOptions(device="cpu"))
     prompt = held_out(QUESTIONS)[-1].question
     request = model.request(model.encode(prompt), SYSTEM, **SETTINGS)
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console = plain_console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     chosen = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items())
     console.print(f'$ dllm-edge run demo --prompt "{prompt}" --system {SYSTEM} {chosen}', highlight=False)
     view = CanvasView(model, request)
@@ -42,7 +43,7 @@ def record(output: Path) -> None:
 
     generation = model.decode([request], watch=watch)[0]
     console.print(generation.text, highlight=False)
-    console.save_svg(str(output), title="dllm-edge run")
+    write_whole(output, console.export_svg(title="dllm-edge run"))
 
 
 def main(output: Annotated[Path, typer.Argument(help="The SVG file to write.")] = Path("docs/canvas.svg")) -> None:

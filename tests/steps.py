@@ -16,6 +16,7 @@ from dllm_edge.graphs import contract
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.dtypes import DTYPES, DType
+from dllm_edge.graphs.modules.sampler_head import SamplerHead
 from dllm_edge.graphs.modules.step import StepModule
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import GraphFile
@@ -67,8 +68,7 @@ class Reference:
         forbidden = list(bundle.manifest.forbidden)
         with torch.device("meta"):
             step = StepModule(bundle.config, forbidden, "fused", compute)
-        step.head.forbidden = torch.zeros(bundle.config.vocab_size, dtype=torch.bool)
-        step.head.forbidden[forbidden] = True
+        step.head = SamplerHead(bundle.config.vocab_size, forbidden, step.head.candidates)
         step.transformer = load_transformer(Checkpoint.open(checkpoint), "fused", compute)
         outputs = contract.outputs(bundle.config, "float32", bundle.manifest.candidates)
         return cls(step.eval(), [spec.name for spec in outputs])

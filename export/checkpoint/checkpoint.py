@@ -17,6 +17,7 @@ from ...graphs.families import Family, family_of
 from ...graphs.modules.transformer import Transformer
 from ...graphs.parameters import EMBEDDING, LM_HEAD, parameter_shapes
 from ..json_file import read_object
+from ..missing_folder import missing_folder
 from .lora import Lora
 from .safetensors import StoredTensor, stored_tensors
 
@@ -25,7 +26,8 @@ from .safetensors import StoredTensor, stored_tensors
 class Checkpoint:
     """The tensors of one model by canonical name (a key of `parameter_shapes`).
 
-    `config.tie_embeddings` is true also where the folder has no LM head; a tied LM head is not among the names.
+    `config.tie_embeddings` is true also where the folder has no LM head; a tied LM head is not among the names. With
+    `allow_nonfinite`, NaN and infinity are exported as they are.
     """
 
     folder: Path
@@ -33,6 +35,7 @@ class Checkpoint:
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     lora: Lora | None = None
+    allow_nonfinite: bool = False
 
     @classmethod
     def open(cls, folder: Path, lora: Path | None = None) -> Checkpoint:
@@ -41,7 +44,7 @@ class Checkpoint:
         Raises `DllmEdgeError` for a model that is not supported and for files that are missing, damaged or do not fit.
         """
         if not folder.is_dir():
-            raise DllmEdgeError(f"{folder}: there is no such folder")
+            raise missing_folder(folder, "give a Hugging Face folder")
         data = read_object(folder / "config.json")
         family = family_of(data)
         config = family.config(data)

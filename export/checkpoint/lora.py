@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.families.config_keys import is_finite
 from ...graphs.parameters import EMBEDDING
 from ..json_file import read_object
 from .safetensors import StoredTensor, read_header
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+# Those in use are below a thousand; what is far beyond is damage, as are infinity and NaN.
+LARGEST_ALPHA = 1e6
 # Initialisations that also change the base weights; an adapter alone does not say by how much.
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 
@@ -33,9 +36,13 @@ class Lora:
         """Read an adapter folder. `canonical` maps checkpoint tensor names to canonical ones, whose shapes `shapes` has."""
         settings = read_object(folder / "adapter_config.json")
         refuse_unsupported(folder, settings)
-        rank, alpha = settings.get("r"), settings.get("lora_alpha")
-        if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-            raise DllmEdgeError(f"{folder}/adapter_config.json: r is {rank!r} and lora_alpha {alpha!r}; both must be numbers")
+        rank: Any = settings.get("r")
+        alpha: Any = settings.get("lora_alpha")
+        numbers = isinstance(rank, int) and not isinstance(rank, bool) and is_finite(alpha)
+        if not numbers or rank < 1 or abs(alpha) >= LARGEST_ALPHA:
+            raise DllmEdgeError(
+                f"{folder}/adapter_config.json: r is {rank!r:.80} and lora_alpha {alpha!r:.80}; both must be numbers"
+            )
         if not (folder / WEIGHTS).is_file():
             raise DllmEdgeError(
                 f"{folder}: there is no {WEIGHTS}; adapters are read as safetensors only: save it again with PEFT"

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from ...graphs.dtypes import DTYPES, FLOATS, DType, safetensors_dtypes
 from ...graphs.errors import DllmEdgeError
+from ...runtime.bundle.regular_file import open_regular
 from ..json_file import read_object
 
 # By their names in the header: what a checkpoint may hold, and what a bundle's own files hold, whose quantised weights of
@@ -55,11 +57,13 @@ class StoredTensor:
 def read_header(file: Path, dtypes: Mapping[str, DType] = CHECKPOINT_DTYPES) -> dict[str, StoredTensor]:
     """Return the tensors of one safetensors file by name; `dtypes` are the supported ones by their names in the header.
 
-    Raises `DllmEdgeError` for a damaged file, and for a tensor of another dtype.
+    Raises `DllmEdgeError` for a damaged file, for a tensor of another dtype, and for what the safetensors library refuses.
     """
+    if file.exists() and not file.is_file():
+        raise DllmEdgeError(f"{file}: is no file: give a whole Hugging Face folder")
     try:
         size = file.stat().st_size
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, LONGEST_HEADER):
                 raise DllmEdgeError(f"{file}: its header says {length} bytes, the file has {size}; {AGAIN}")
@@ -71,14 +75,38 @@ def read_header(file: Path, dtypes: Mapping[str, DType] = CHECKPOINT_DTYPES) -> 
     if not isinstance(entries, dict):
         raise DllmEdgeError(f"{file}: its header is no JSON object; {AGAIN}")
     entries.pop("__metadata__", None)
-    return {name: stored_tensor(file, name, entry, 8 + length, size, dtypes) for name, entry in entries.items()}
+    tensors = {name: stored_tensor(file, name, entry, 8 + length, size, dtypes) for name, entry in entries.items()}
+    check_layout(file, tensors, 8 + length, size)
+    check_with_library(file)
+    return tensors
+
+
+def check_layout(file: Path, tensors: Mapping[str, StoredTensor], start: int, size: int) -> None:
+    """Raise `DllmEdgeError` unless the tensors fill the bytes from `start` to `size`, one after the other."""
+    end = start
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].length)):
+        if tensor.offset != end:
+            wrong = "overlaps the one before it" if tensor.offset < end else f"leaves {tensor.offset - end} bytes before it"
+            raise DllmEdgeError(f"{file}: {name} begins at byte {tensor.offset} and {wrong}; {AGAIN}")
+        end += tensor.length
+    if end != size:
+        raise DllmEdgeError(f"{file}: its tensors end at byte {end}, the file has {size}; {AGAIN}")
+
+
+def check_with_library(file: Path) -> None:
+    """Raise `DllmEdgeError` for what the safetensors library refuses; it maps the file and reads its header alone."""
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise DllmEdgeError(f"{file}: the safetensors library refuses it ({error}); {AGAIN}") from error
 
 
 def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, dtypes: Mapping[str, DType]) -> StoredTensor:
     """Return the tensor of one header entry, whose offsets count from byte `start` of a file of `size` bytes."""
     try:
-        code, shape = str(entry["dtype"]), tuple(int(extent) for extent in entry["shape"])
-        begin, end = (int(offset) for offset in entry["data_offsets"])
+        code, shape = str(entry["dtype"]), tuple(whole_number(extent) for extent in entry["shape"])
+        begin, end = (whole_number(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DllmEdgeError(f"{file}: malformed header entry of {name}; {AGAIN}") from error
     if code not in dtypes:
@@ -90,6 +118,13 @@ def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, dtyp
             f"{file}: {name} ends at byte {start + end}, the file has {size}: it is truncated, download it again"
         )
     return StoredTensor(file, start + begin, end - begin, dtypes[code], shape)
+
+
+def whole_number(value: object) -> int:
+    """Return `value`; raises `TypeError` for a fraction, a text or a truth value, which `int` would make a number of."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
+from ...runtime.bundle.foreign_errors import reported
+from ...runtime.bundle.manifest import CHAT_TEMPLATE, TOKENIZER
+from ...runtime.bundle.tokenizer import read_text
 from ..json_file import read_object
+from .backtraces import without_backtraces
 
 # The split of Qwen2's tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
 QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -25,11 +30,9 @@ def tokenizer_of(folder: Path) -> tuple[Tokenizer, str | None]:
     Raises `DllmEdgeError` where the files are missing, malformed or such that only Python code could read.
     """
     settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    if (folder / "tokenizer.json").is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise DllmEdgeError(f"{folder}/tokenizer.json: cannot be read ({one_line(error)}): download it again") from error
+    if (folder / TOKENIZER).is_file():
+        with without_backtraces(), reported(f"{folder / TOKENIZER}: cannot be read", "download it again"):
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     else:
         tokenizer = qwen2_tokenizer(folder, settings)
     add_tokens(tokenizer, folder, settings)
@@ -53,10 +56,8 @@ def qwen2_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
             f"{folder}/tokenizer_config.json: tokenizer_class is {tokenizer_class!r}; without tokenizer.json only "
             f"{', '.join(QWEN2_CLASSES)} can be read: {CONVERT}"
         )
-    try:
+    with without_backtraces(), reported(f"{folder}: vocab.json and merges.txt cannot be read", "download both"):
         tokenizer = Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise DllmEdgeError(f"{folder}: vocab.json and merges.txt cannot be read ({one_line(error)}): download both") from error
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -90,27 +91,46 @@ def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedTo
         if (folder / "added_tokens.json").is_file():
             special = special_names(settings)
             for content, identifier in read_object(folder / "added_tokens.json").items():
-                tokens[int(identifier)] = AddedToken(content, special=content in special, normalized=content not in special)
+                flags = {"special": content in special, "normalized": content not in special}
+                tokens[whole_number(identifier)] = AddedToken(content, **flags)
         for identifier, entry in (settings.get("added_tokens_decoder") or {}).items():
-            flags = {name: bool(entry[name]) for name in FLAGS if name in entry}
-            tokens[int(identifier)] = AddedToken(entry["content"], **flags)
+            flags = {name: truth(entry[name]) for name in FLAGS if name in entry}
+            tokens[whole_number(json.loads(identifier))] = AddedToken(entry["content"], **flags)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DllmEdgeError(f"{folder}: the added tokens are malformed ({one_line(error)}): download it again") from error
     return tokens
 
 
+def whole_number(value: object) -> int:
+    """Return a token's id; raises ValueError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no token id")
+    return value
+
+
+def truth(value: object) -> bool:
+    """Return a token's flag; raises ValueError for what is none."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
 def special_names(settings: Mapping[str, Any]) -> set[str]:
     """Return the texts that `tokenizer_config.json` names as special: `eos_token` and the like, and the additional ones."""
     named = [value for key, value in settings.items() if key.endswith("_token")]
-    named += settings.get("additional_special_tokens") or []
+    additional = settings.get("additional_special_tokens") or []
+    if not isinstance(additional, list):
+        raise ValueError("additional_special_tokens is no list")
+    named += additional
     texts = [value.get("content") if isinstance(value, dict) else value for value in named]
     return {text for text in texts if isinstance(text, str)}
 
 
 def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
     """Return `chat_template.jinja`, or the template in `tokenizer_config.json`: of named ones `default`, or the first."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    file = folder / CHAT_TEMPLATE
+    if file.is_file():
+        return read_text(file, "download it again")
     template = settings.get("chat_template")
     if isinstance(template, list) and template:
         try:
@@ -118,9 +138,14 @@ def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
         except (KeyError, TypeError) as error:
             raise DllmEdgeError(f"{folder}/tokenizer_config.json: malformed list of chat templates") from error
         template = named.get("default", next(iter(named.values())))
-    if template is not None and not isinstance(template, str):
+    if template is not None and not (isinstance(template, str) and is_unicode(template)):
         raise DllmEdgeError(f"{folder}/tokenizer_config.json: chat_template is no text and no list of named templates")
     return template
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether `text` can be written: JSON may hold halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def one_line(error: Exception) -> str:

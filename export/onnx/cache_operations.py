@@ -13,6 +13,7 @@ from ...graphs import contract
 from ...graphs.config import ModelConfig
 from ...graphs.contract import TensorSpec
 from ...graphs.dtypes import DTYPES, DType
+from ...graphs.whole_file import write_whole
 from .step_graph import IR_VERSIONS
 from .trace import OPSETS
 
@@ -26,7 +27,7 @@ def write_operation(path: Path, name: str, config: ModelConfig, cache_dtype: DTy
     """Write the operation `name` (one of `contract.CACHE_OPERATIONS`) over caches of `cache_dtype` to `path`."""
     model = _model(name, BODIES[name](config), config, cache_dtype)
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
+    write_whole(path, model.SerializeToString(), durable=False)
 
 
 @dataclass(frozen=True)

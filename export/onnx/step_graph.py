@@ -15,7 +15,9 @@ from ...graphs.config import ModelConfig
 from ...graphs.contract import Flavour, TensorSpec
 from ...graphs.dtypes import DTYPES, DType
 from ...graphs.modules.attention import rotary_frequencies
+from ...graphs.modules.sampler_head import rivals
 from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
+from ...graphs.whole_file import write_whole
 from ..weights.location import WeightLocation
 from .dequantise import dequantise_weights
 from .shape_work import name_shape_work
@@ -65,7 +67,7 @@ def write_step(path: Path, step: StepGraph, weights: Mapping[str, WeightLocation
 
     No weight is read, and none comes into memory: a graph of 32 layers takes a few seconds and some hundred kilobytes.
     """
-    path.write_bytes(ir.to_proto(step_model(step, weights)).SerializeToString())
+    write_whole(path, ir.to_proto(step_model(step, weights)).SerializeToString(), durable=False)
 
 
 def step_model(step: StepGraph, weights: Mapping[str, WeightLocation]) -> ir.Model:
@@ -103,13 +105,20 @@ def _attach_weights(graph: ir.Graph, step: StepGraph, weights: Mapping[str, Weig
     banned = np.zeros(step.config.vocab_size, dtype=np.bool_)
     banned[list(step.forbidden)] = True
     frequencies = rotary_frequencies(step.config.head_dim, step.config.rope_theta).numpy()
-    inside = {"head.forbidden": ir.tensor(banned), "frequencies": ir.tensor(frequencies)}
+    inside = {
+        "head.forbidden": banned,
+        "head.forbidden_ids": np.array(rivals(step.forbidden), dtype=np.int64)[:, None],
+        "frequencies": frequencies,
+    }
     interface = {spec.name for spec in contract.inputs(step.config, step.compute_dtype)}
     for value in [value for value in graph.inputs if value.name not in interface]:
         graph.inputs.remove(value)
         name = str(value.name).removeprefix("transformer.")
         value.name = name
-        value.const_value = inside[name] if name in inside else _external(name, value, weights[name])
+        if name in inside:
+            value.const_value, value.shape = ir.tensor(inside[name]), ir.Shape(inside[name].shape)
+        else:
+            value.const_value = _external(name, value, weights[name])
         graph.register_initializer(value)
 
 

@@ -11,13 +11,13 @@ from ...graphs.config import ModelConfig
 from ...graphs.contract import Profile
 from ...graphs.dtypes import DTYPES, DType
 from ...runtime.arrays import Array
-from ...runtime.engines.host import FIRST_CACHE
+from ...runtime.engines.host import FIRST_PAST
 from .differences import TOLERANCES, first_bad, relative_difference
 from .examples import SEED, example
 from .report import Level
 from .runner import LayerFinding, Pair, StepComparison, StepRunner
 
-# Equal logits may come in another order; `topk_logits` holds their values.
+# Equal logits may come in another order; `topk_log_probs` holds what they amount to.
 NOT_COMPARED = "topk_ids"
 
 
@@ -59,8 +59,8 @@ def random_inputs(
     """Return random inputs by name, the caches rounded as the subject holds them, so that their rounding does not count."""
     specs = contract.inputs(config, "float32")
     arrays = example(specs, profile, config.vocab_size, generator)
-    caches = [array.astype(DTYPES[compute_dtype].numpy).astype(np.float32) for array in arrays[FIRST_CACHE:]]
-    return {spec.name: array for spec, array in zip(specs, arrays[:FIRST_CACHE] + caches, strict=True)}
+    caches = [array.astype(DTYPES[compute_dtype].numpy).astype(np.float32) for array in arrays[FIRST_PAST:]]
+    return {spec.name: array for spec, array in zip(specs, arrays[:FIRST_PAST] + caches, strict=True)}
 
 
 def _line(finding: LayerFinding) -> str:

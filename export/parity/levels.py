@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...graphs.errors import unknown
+from ...graphs.whole_file import write_json
 from .report import LEVELS, Level, LevelName, Report
 
 REPORTS = "reports"
+# Where a bundle is another user's, or on a disk that is mounted so.
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def levels_up_to(last: str | None) -> Sequence[LevelName]:
@@ -35,12 +40,33 @@ def run_levels(report: Report, wanted: Sequence[LevelName], run: Callable[[Level
 
 
 def keep(report: Report, file: Path) -> None:
-    """Write the report; where the bundle cannot be written to, warn: what was found is still there to be printed."""
+    """Write the report. Where that fails, what was found is still there to be printed, and `report.lost` says why it is not
+    kept; of a bundle that is not to be written to, a warning says it."""
     try:
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(file, with_kept_levels(report, file))
     except OSError as error:
-        warnings.warn(f"{file}: the report is not kept, it cannot be written ({error.strerror})", stacklevel=2)
+        reason = f"{file}: the report is not kept, it cannot be written ({error.strerror})"
+        if error.errno in READ_ONLY:
+            warnings.warn(reason, stacklevel=2)
+        else:
+            report.lost = f"{reason}: make room and validate again"
+
+
+def with_kept_levels(report: Report, file: Path) -> dict[str, Any]:
+    """Return the report as JSON, with the later levels that `file` has of the same subject, reference and versions.
+
+    They are left out where a level of the report fails: they would fail for its reason now.
+    """
+    data, names = report.to_json(), [level.name for level in report.levels]
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if report.passed and all(kept[field] == data[field] for field in ("subject", "reference", "versions")):
+            data["levels"] += [level for level in kept["levels"] if level["name"] not in names]
+            data["passed"] = all(level["passed"] for level in data["levels"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return report.to_json()
+    return data
 
 
 def not_applicable(name: LevelName, why: str) -> Level:

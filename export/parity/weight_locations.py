@@ -12,7 +12,7 @@ from ...graphs.weight_formats import StoredPart
 from ...runtime.bundle.bundle import Bundle
 from ..checkpoint.safetensors import BUNDLE_DTYPES, read_header
 
-INSIDE = {"head.forbidden", "frequencies"}
+INSIDE = {"head.forbidden", "head.forbidden_ids", "frequencies"}
 # File, offset, length.
 Location = tuple[str, int, int]
 

@@ -10,6 +10,8 @@ from ...graphs.errors import DllmEdgeError, unknown
 DeviceKind = Literal["jetson", "gpu", "host"]
 
 GB = 10**9
+CPU = "cpu"
+"""The name that means the computer that the plan is made on."""
 GB_IN_BYTES = "GB (10^9 bytes)"
 LARGEST_FIGURE = 10**6
 """Of GB, GB/s and TFLOPS that a user may write: more is a mistake of the unit."""
@@ -82,7 +84,7 @@ DEVICES: dict[str, Device] = {
 def find_device(name: str) -> Device:
     """Return the device of this name; raises `DllmEdgeError` that lists the names where there is none."""
     if name not in DEVICES:
-        raise unknown("device", name, DEVICES, advice=", or describe it with --memory and --bandwidth")
+        raise unknown("device", name, (*DEVICES, CPU), advice=", or describe it with --memory and --bandwidth")
     return DEVICES[name]
 
 
@@ -93,10 +95,12 @@ def describe_device(
     bandwidth_gb: float | None = None,
     tflops: float | None = None,
     host: bool = False,
+    found: Device | None = None,
 ) -> Device:
     """Return the named device with its own figures where none are passed, or one that the figures alone describe.
 
-    `bandwidth_gb` is in GB/s; a device without a name is a card, or with `host` a computer. Raises `DllmEdgeError` for figures
+    `bandwidth_gb` is in GB/s; a device without a name is a card, or with `host` a computer; `found` is one that is known
+    otherwise than by its name. Raises `DllmEdgeError` for figures
     that are out of range, and where neither a name nor the memory is passed.
     """
     if name is None and memory_gb is None:
@@ -105,7 +109,7 @@ def describe_device(
     for option, value, unit in figures:
         if value is not None:
             check_figure(option, value, unit)
-    device = Device("described", "host" if host else "gpu", 0, None) if name is None else find_device(name)
+    device = found or (Device("described", "host" if host else "gpu", 0, None) if name is None else find_device(name))
     return replace(
         device,
         memory=device.memory if memory_gb is None else int(memory_gb * GB),

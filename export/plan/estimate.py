@@ -64,6 +64,18 @@ class Estimate:
         return self.weight_bytes + self.peak_cache_bytes + self.activation_bytes + self.runtime_bytes
 
     @property
+    def profile_bytes(self) -> int:
+        """Bytes of `weight_bytes` that are no weights: what an engine file holds for each of its profiles."""
+        return PROFILE_BYTES * len(self.steps.profiles) if self.scenario.target.engine == "tensorrt" else 0
+
+    @property
+    def swap_bytes(self) -> int:
+        """Bytes of swap that a build fills, of those that it may."""
+        target = self.scenario.target
+        beyond = self.build_bytes - target.limit_bytes if target.shares_memory else 0
+        return min(max(0, beyond), target.swap_bytes)
+
+    @property
     def phases(self) -> list[PhaseMemory]:
         """The phases in their order; no build where none is needed, or where it takes a host's memory that is not known."""
         target = self.scenario.target

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ...graphs.config import ModelConfig
 from ...graphs.dtypes import DType, parse_dtype
-from ...graphs.errors import DllmEdgeError
 from ...graphs.families import default_dtype, family_of
 from ...graphs.weight_formats import WeightFormats
 from ...runtime.bundle.manifest import MANIFEST, read_manifest
 from ..json_file import read_object
+from ..missing_folder import missing_folder
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PlannedModel:
             manifest = read_manifest(folder)
             return cls(folder, manifest.config, Precision(manifest.stored, manifest.weights))
         if not folder.is_dir():
-            raise DllmEdgeError(f"{folder}: there is no such folder: give a bundle, or a folder that holds a config.json")
+            raise missing_folder(folder, "give a bundle, or a folder that holds a config.json")
         data = read_object(folder / "config.json")
         family = family_of(data)
         # transformers 5 writes `dtype`; a config without either means float32.

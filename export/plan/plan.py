@@ -14,9 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from ...runtime.engines.support import check_taken, level_of
+from ...runtime.engines.support_table import Level
 from .decode import Decode
 from .estimate import Estimate, estimate
 from .model import PlannedModel
+from .notes import notes_of
 from .remedies import Remedy, remedies
 from .scenario import Scenario
 from .speed import Speed, StepTime, speed
@@ -51,11 +54,17 @@ class Plan:
     target: Target
     rows: list[Row]
     tokens_per_forward: float | None
+    notes: list[str]
 
     @property
     def fits(self) -> bool:
         """Whether every row does."""
         return all(row.estimate.fits for row in self.rows)
+
+    @property
+    def known(self) -> Level:
+        """How far it is known that the engine takes the model so, by the table of engines."""
+        return level_of(self.target.use(self.model.precision.dtype, self.model.precision.formats))
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole plan as what `plan --json` prints."""
@@ -68,15 +77,19 @@ class Plan:
             "device": vars(target.device) | limits,
             "engine": target.engine,
             "flavour": target.flavour,
+            "known": self.known,
+            "notes": self.notes,
             "plans": [row.to_json(self.tokens_per_forward) for row in self.rows],
             "assumptions": list(ASSUMPTIONS),
         }
 
 
 def make_plan(model: PlannedModel, target: Target, decodes: Iterable[Decode], tokens_per_forward: float | None = None) -> Plan:
-    """Plan the decodes; raises `DllmEdgeError` for formats and lengths that do not fit the model."""
+    """Plan the decodes; raises `DllmEdgeError` for formats and lengths that do not fit the model or are not taken there."""
     model.precision.formats.check(model.config)
-    return Plan(model, target, [_row(Scenario(model, decode, target)) for decode in decodes], tokens_per_forward)
+    check_taken(target.use(model.precision.dtype, model.precision.formats))
+    rows = [_row(Scenario(model, decode, target)) for decode in decodes]
+    return Plan(model, target, rows, tokens_per_forward, notes_of(model, target))
 
 
 def decodes_of(systems: Iterable[str], contexts: Iterable[int], like: Decode) -> list[Decode]:
@@ -104,6 +117,8 @@ def _estimate_json(figures: Estimate) -> dict[str, Any]:
         "run_bytes": figures.run_bytes,
         "load_bytes": figures.load_bytes,
         "build_bytes": figures.build_bytes,
+        "swap_bytes": figures.swap_bytes,
+        "profile_bytes": figures.profile_bytes,
         "fits": figures.fits,
         "missing_bytes": dict(figures.missing_bytes),
     }

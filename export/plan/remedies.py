@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
+from ...runtime.engines.support import level_of
 from .changes import (
     Change,
     fused_flavour,
@@ -104,4 +105,10 @@ def _remedy(options: list[str], scenario: Scenario) -> Remedy | None:
         target = replace(scenario.target, swap_bytes=scenario.target.swap_bytes + swap_gb * GB)
         figures = estimate(scenario.with_target(target))
         options = [*options, f"{SWAP} {target.swap_bytes // GB}"]
-    return Remedy(" ".join(options), figures) if options and figures.fits else None
+    return Remedy(" ".join(options), figures) if options and figures.fits and _taken(scenario) else None
+
+
+def _taken(scenario: Scenario) -> bool:
+    """Return whether the target takes the scenario's dtype, flavour and weight formats, as far as is known."""
+    precision = scenario.model.precision
+    return level_of(scenario.target.use(precision.dtype, precision.formats)) != "refused"

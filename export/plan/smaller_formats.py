@@ -35,13 +35,13 @@ def smaller_formats(scenario: Scenario) -> Iterator[Variant]:
 
 
 def _narrowed(formats: WeightFormats, limits: tuple[str, ...], target: Target) -> list[str]:
-    """Return the names of the formats within the limits.
+    """Return the names of the formats within the limits, narrower ones where the target does not take them.
 
-    JetPack 6 has no int8 but in the embedding, where no DequantizeLinear is.
+    An embedding has no DequantizeLinear: its int8 is taken everywhere.
     """
     present = [each.name for each in (formats.linear, formats.head, formats.embedding)]
     names = [max(pair, key=FORMAT_NAMES.index) for pair in zip(present, limits, strict=True)]
-    matrices = ["int4" if name == "int8" and target.jetpack_6 else name for name in names[:2]]
+    matrices = ["int4" if name == "int8" and not target.takes(name) else name for name in names[:2]]
     return [*matrices, names[2]]
 
 

@@ -68,10 +68,6 @@ def steps_of(config: ModelConfig, decode: Decode) -> Steps:
     system, settings = find_system(decode.system), decode.settings()
     if config.attention not in system.attention:
         raise DllmEdgeError(f"{system.name} is not for models with {config.attention} attention: use --systems vanilla")
-    if decode.context <= decode.gen_length:
-        raise DllmEdgeError(
-            f"--context {decode.context}: must exceed --gen-length {decode.gen_length}, it is prompt and generation together"
-        )
     rehearsal = rehearse(config, (system, settings), decode.context)
     profiles = [forward.profile for forward in rehearsal.forwards]
     full = max((profile for profile in profiles if not profile.capacity), key=lambda profile: profile.rows)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 from ...graphs.dtypes import DType
-from ...graphs.errors import unknown
-from .devices import GB, GB_IN_BYTES, Device, DeviceKind, check_figure
+from ...graphs.errors import DllmEdgeError, unknown
+from ...graphs.weight_formats import WeightFormats
+from ...runtime.engines.support import Use, rows_of, version_of
+from ...runtime.engines.support_table import EngineRow
+from .devices import CPU, GB, GB_IN_BYTES, Device, DeviceKind, check_figure
 
 Engine = Literal["tensorrt", "onnxruntime"]
 Flavour = Literal["fused", "portable"]
@@ -45,9 +49,27 @@ class Target:
         return self.engine == "onnxruntime" and self.device.kind != "gpu"
 
     @property
-    def jetpack_6(self) -> bool:
-        """Whether engines may have to be TensorRT 10.3's: blocked int8 is newer than that."""
-        return self.engine == "tensorrt" and self.flavour == "portable" and self.device.orin
+    def row(self) -> EngineRow:
+        """Of the table of engines: TensorRT's oldest for an Orin's portable flavour, for JetPack 6.2; else the newest."""
+        name = "tensorrt" if self.engine == "tensorrt" else f"onnxruntime-{self._processor if self.cpu else 'cuda'}"
+        oldest = self.engine == "tensorrt" and self.flavour == "portable" and self.device.orin
+        return rows_of(name)[-1 if oldest else 0]
+
+    @property
+    def _processor(self) -> str:
+        """What kind the CPU is; of a computer that figures alone describe, the more common."""
+        arm = platform.machine() == "aarch64" if self.device.name == CPU else self.device.kind == "jetson"
+        return "aarch64" if arm else "x86_64"
+
+    def use(self, stored_dtype: DType, formats: WeightFormats) -> Use:
+        """Return what running weights of this dtype and these formats asks of the engine."""
+        capability = None if self.cpu or not self.device.compute_capability else version_of(self.device.compute_capability)
+        compute_dtype = self.compute_dtype(stored_dtype)
+        return Use(self.row.engine, self.row.first, capability, self.flavour, compute_dtype, formats)
+
+    def takes(self, format_name: str) -> bool:
+        """Return whether linear weights and LM heads may be stored so, in groups of some size."""
+        return any(known.level != "refused" for (name, _), known in self.row.integers.items() if name == format_name)
 
     @property
     def shares_memory(self) -> bool:
@@ -90,12 +112,16 @@ class Target:
 
 
 def target_of(
-    device: Device, *, engine: str = "tensorrt", flavour: str | None = None, desktop: bool = False, swap_gb: float = 0
+    device: Device, *, engine: str | None = None, flavour: str | None = None, desktop: bool = False, swap_gb: float = 0
 ) -> Target:
     """Return the target that these options mean; raises `DllmEdgeError` for what is unknown or out of range.
 
-    `flavour` None: the portable one on an Orin, whose JetPack 6.2 takes no other, else the fused one.
+    `engine` None: ONNX Runtime on this machine's CPU, else TensorRT. `flavour` None: the portable one on an Orin, whose
+    JetPack 6.2 takes no other, else the fused one.
     """
+    if device.name == CPU and engine not in (None, "onnxruntime"):
+        raise DllmEdgeError(f"--device {CPU} runs onnxruntime and no {engine}: use --engine onnxruntime")
+    engine = engine or ("onnxruntime" if device.name == CPU else "tensorrt")
     check_figure("--swap", swap_gb, GB_IN_BYTES, zero=True)
     return Target(
         device,

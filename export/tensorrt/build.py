@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from shutil import copyfile
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.whole_file import write_whole
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import FileRecord
 from ...runtime.bundle.verified import remember, sha256_of
@@ -70,7 +70,7 @@ def build_engine(
         seed_timings(timing_file, path)
         records = {engine_file_name(job.name): _compile(compilation, job, folder, timing_file, progress) for job in jobs}
         if timing_file.is_file():
-            copyfile(timing_file, folder / TIMING_CACHE)
+            write_whole(folder / TIMING_CACHE, timing_file.read_bytes(), durable=False)
         fingerprint = replace(fingerprint, plans=records)
         write_fingerprint(folder, fingerprint)
         if trial is not None:

@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.whole_file import write_whole
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import GraphFile
 from ...runtime.engines.profiles import Shapes
@@ -74,8 +75,7 @@ def compile_graph(
     if serialised is None or serialised.nbytes == 0:
         raise _not_built(compilation, job.graph)
     # Straight from the builder's memory: an engine of 8B parameters is not held twice.
-    with engine_file.open("wb") as stream:
-        stream.write(memoryview(serialised))
+    write_whole(engine_file, memoryview(serialised), durable=False)
 
 
 def _not_built(compilation: Compilation, graph: GraphFile) -> DllmEdgeError:

@@ -9,9 +9,7 @@ from ...graphs.weight_formats import weight_bytes
 from ...runtime.bundle.bundle import Bundle
 from ..plan.devices import GB
 from ..plan.estimate import peak_build_bytes
-
-MEMINFO = Path("/proc/meminfo")
-KIB = 1024
+from ..plan.this_machine import MEMINFO, read_meminfo
 
 
 def estimated_build_bytes(bundle: Bundle) -> int:
@@ -22,12 +20,8 @@ def estimated_build_bytes(bundle: Bundle) -> int:
 
 def free_memory_bytes(meminfo: Path = MEMINFO) -> int | None:
     """Return the bytes of memory and swap that processes may still fill; None where the system does not say."""
-    try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return sum(int(fields[name].split()[0]) * KIB for name in ("MemAvailable", "SwapFree"))
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
+    fields, wanted = read_meminfo(meminfo), ("MemAvailable", "SwapFree")
+    return sum(fields[name] for name in wanted) if fields and all(name in fields for name in wanted) else None
 
 
 def check_memory(bundle: Bundle, meminfo: Path = MEMINFO) -> None:

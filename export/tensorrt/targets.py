@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...graphs.errors import DllmEdgeError
+from ...runtime.engines.support import row_of
 from ...runtime.engines.tensorrt.library import TITLES, Library
 
 
@@ -40,5 +41,8 @@ def _known_targets(library: Library, targets: list[str]) -> tuple[str, ...]:
     known = library.known_targets()
     for target in targets:
         if target not in known:
-            raise DllmEdgeError(f"{library.title} does not build for '{target}': choose of {', '.join(known)}")
+            others = row_of(library.name, library.release).others
+            raise DllmEdgeError(
+                f"{library.title} does not build for '{target}': choose of {', '.join(known)}; for others use {others.instead}"
+            )
     return tuple(sorted(targets, key=known.index))

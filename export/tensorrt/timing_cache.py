@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
+from ...graphs.whole_file import write_whole
 from ...runtime.engines.tensorrt.buffers import own_bytes
 from ...runtime.engines.tensorrt.library import Library
 
@@ -20,7 +20,7 @@ def timing_file_of(engine: Path) -> Path:
 def seed_timings(timing_file: Path, engine: Path) -> None:
     """Where no build has left `timing_file`, begin it with what the engine at this path has."""
     if not timing_file.is_file() and (engine / TIMING_CACHE).is_file():
-        copyfile(engine / TIMING_CACHE, timing_file)
+        write_whole(timing_file, (engine / TIMING_CACHE).read_bytes())
 
 
 def load_timings(library: Library, config: Any, timing_file: Path) -> None:
@@ -36,6 +36,4 @@ def load_timings(library: Library, config: Any, timing_file: Path) -> None:
 def save_timings(library: Library, config: Any, timing_file: Path) -> None:
     """Replace `timing_file`, whole even where the process is killed."""
     if library.keeps_timings:
-        partial = timing_file.with_name(f"{timing_file.name}.partial")
-        partial.write_bytes(config.get_timing_cache().serialize())
-        partial.replace(timing_file)
+        write_whole(timing_file, memoryview(config.get_timing_cache().serialize()))

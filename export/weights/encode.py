@@ -10,6 +10,7 @@ from torch import Tensor
 from ...graphs.dtypes import DType
 from ...graphs.errors import DllmEdgeError
 from ..checkpoint.checkpoint import Checkpoint
+from .finite import all_finite, finite
 
 CHUNK = 8 << 20
 
@@ -17,10 +18,12 @@ CHUNK = 8 << 20
 def plain_bytes(checkpoint: Checkpoint, name: str, stored_dtype: DType) -> Iterator[memoryview]:
     """Yield a tensor as `stored_dtype`, in chunks; a chunk is valid until the next is asked for.
 
-    Raises `DllmEdgeError` for values that `stored_dtype` cannot hold.
+    Raises `DllmEdgeError` for values that `stored_dtype` cannot hold, and for such as are no numbers.
     """
     if checkpoint.stored(name).dtype == stored_dtype and not checkpoint.merged(name):
-        yield from raw_bytes(checkpoint, name, CHUNK)
+        dtype = getattr(torch, stored_dtype)
+        chunks = (torch.frombuffer(chunk, dtype=dtype) for chunk in raw_bytes(checkpoint, name, CHUNK))
+        yield from map(bytes_of, finite(checkpoint, name, chunks))
         return
     for values in rows_of(checkpoint, name, CHUNK):
         converted = values.to(getattr(torch, stored_dtype))
@@ -44,7 +47,14 @@ def raw_bytes(checkpoint: Checkpoint, name: str, size: int) -> Iterator[memoryvi
 
 
 def rows_of(checkpoint: Checkpoint, name: str, size: int) -> Iterator[Tensor]:
-    """Yield the values of a tensor in order, `size` bytes at a time: rows of a matrix, or a part of a vector."""
+    """Yield the values of a tensor in order, `size` bytes at a time: rows of a matrix, or a part of a vector.
+
+    Raises `DllmEdgeError` for such as are no numbers.
+    """
+    yield from finite(checkpoint, name, _rows(checkpoint, name, size))
+
+
+def _rows(checkpoint: Checkpoint, name: str, size: int) -> Iterator[Tensor]:
     stored = checkpoint.stored(name)
     inner = stored.shape[1:]
     row = stored.length // stored.shape[0]
@@ -63,8 +73,11 @@ def bytes_of(values: Tensor) -> memoryview:
 
 def check_range(checkpoint: Checkpoint, name: str, values: Tensor, converted: Tensor, dtype: DType) -> None:
     """Raise `DllmEdgeError` where finite `values` of a tensor are not so as `dtype`, which `converted` has."""
-    if not torch.isfinite(converted).all() and torch.isfinite(values).all():
+    if all_finite(converted):
+        return
+    beyond = values[torch.isfinite(values) & ~torch.isfinite(converted)]
+    if len(beyond):
         raise DllmEdgeError(
             f"{checkpoint.stored(name).file}: {checkpoint.family.tensor_name(name)} has values up to "
-            f"{values.abs().max().item():.4g}, outside the range of {dtype}: use --dtype bfloat16 or float32"
+            f"{beyond.abs().max().item():.4g}, outside the range of {dtype}: use --dtype bfloat16 or float32"
         )

@@ -18,6 +18,7 @@ from ...graphs.weight_formats import WeightFormat
 from ..checkpoint.checkpoint import Checkpoint
 from .embedding_words import to_words
 from .encode import bytes_of, check_range, rows_of
+from .finite import all_finite, finite
 from .packing import pack
 from .quantisation_error import QuantisationError
 from .quantiser import Quantised, Quantiser
@@ -74,7 +75,7 @@ class Matrix:
         if self.quantiser.by_groups:
             yield from rows_of(self.checkpoint, self.source, CHUNK)
         else:
-            yield self.checkpoint.read(self.source)
+            yield from finite(self.checkpoint, self.source, [self.checkpoint.read(self.source)])
 
     def _quantised(self, values: Tensor) -> Quantised:
         wide, scale_dtype = values.to(torch.float32), getattr(torch, self.scale_dtype)
@@ -86,7 +87,7 @@ class Matrix:
         return quantised
 
     def _check_numbers(self, values: Tensor) -> None:
-        if not torch.isfinite(values).all():
+        if not all_finite(values):
             raise DllmEdgeError(
                 f"{self.checkpoint.stored(self.source).file}: {self.checkpoint.family.tensor_name(self.source)} has values "
                 f"that are no numbers, which {self.weight_format.name} cannot store: the checkpoint is damaged, or leave its "

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,9 +16,8 @@ from ...graphs.dtypes import DTYPES, DType
 from ...graphs.errors import DllmEdgeError
 from ...graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
 from ...runtime.bundle.manifest import FileRecord
-from ...runtime.bundle.verified import sha256_of
 from ..checkpoint.checkpoint import Checkpoint
-from .encode import plain_bytes
+from .encode import CHUNK, plain_bytes
 from .encode_quantised import Matrix, quantised_bytes
 from .location import WeightLocation
 from .quantisation_error import QuantisationError
@@ -101,7 +101,8 @@ def link_weights(checkpoint: Checkpoint, bundle: Path, stored_dtype: DType, prog
 
     Raises `DllmEdgeError` where the stored bytes are not what the graphs need, or the file system cannot link.
     """
-    locations, sources = {}, {}
+    locations: dict[str, WeightLocation] = {}
+    sources: dict[str, Path] = {}
     for name in checkpoint.names():
         stored = checkpoint.stored(name)
         if checkpoint.merged(name):
@@ -119,9 +120,35 @@ def link_weights(checkpoint: Checkpoint, bundle: Path, stored_dtype: DType, prog
     (bundle / FOLDER).mkdir()
     for file, source in sources.items():
         _link(source, bundle / file)
-        files[file] = FileRecord(sha256_of(source), source.stat().st_size)
-        count.add(files[file].size)
+        names = [name for name, location in locations.items() if location.file == file]
+        files[file] = _read_file(checkpoint, sorted(names, key=lambda name: locations[name].offset), source, count)
     return Weights(locations, files)
+
+
+def _read_file(checkpoint: Checkpoint, names: Sequence[str], source: Path, count: _Count) -> FileRecord:
+    """Return the hash and size of a file of the checkpoint, its tensors `names`, in their order, checked as they are read."""
+    digest, size = hashlib.sha256(), 0
+
+    def add(chunk: memoryview) -> None:
+        nonlocal size
+        digest.update(chunk)
+        size += len(chunk)
+        count.add(len(chunk))
+
+    for name in names:
+        stored = checkpoint.stored(name)
+        for chunk in chain(_bytes_between(source, size, stored.offset), plain_bytes(checkpoint, name, stored.dtype)):
+            add(chunk)
+    for chunk in _bytes_between(source, size, source.stat().st_size):
+        add(chunk)
+    return FileRecord(digest.hexdigest(), size)
+
+
+def _bytes_between(file: Path, start: int, stop: int) -> Iterator[memoryview]:
+    with file.open("rb") as stream:
+        stream.seek(start)
+        for begin in range(start, stop, CHUNK):
+            yield memoryview(stream.read(min(CHUNK, stop - begin)))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import DllmEdgeError
+from ..errors import DllmEdgeError, shown
 from . import dream, llada, llama, qwen2, qwen3
+from .config_keys import ConfigKeys
 from .family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -18,15 +19,17 @@ __all__ = ["FAMILIES", "Family", "default_dtype", "family_of", "float16_warning"
 
 def family_of(config_json: Mapping[str, Any]) -> Family:
     """Return the family of a parsed `config.json`, by its `model_type`; raises `DllmEdgeError` for one not supported."""
-    model_type, architectures = config_json.get("model_type"), config_json.get("architectures") or []
+    keys = ConfigKeys(config_json)
+    architectures = keys.texts("architectures")
+    model_type = None if config_json.get("model_type") is None else keys.value("model_type", (str,), "text")
     # LLaDA-MoE, too, calls itself "llada".
-    if any("moe" in str(name).lower() for name in architectures):
-        raise DllmEdgeError(f"config.json: {architectures[0]} is a mixture of experts, which is not supported yet")
+    if any("moe" in name.lower() for name in architectures):
+        raise DllmEdgeError(f"config.json: {shown(architectures[0])[1:-1]} is a mixture of experts, which is not supported yet")
     for family in FAMILIES.values():
         if model_type in family.model_types:
             return family
     known = ", ".join(model_type for family in FAMILIES.values() for model_type in family.model_types)
-    raise DllmEdgeError(f"config.json: model_type {model_type!r} is not supported; known: {known}")
+    raise DllmEdgeError(f"config.json: model_type {model_type!r:.100} is not supported; known: {known}")
 
 
 def default_dtype(family: Family, checkpoint_dtype: str) -> str:

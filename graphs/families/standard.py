@@ -57,6 +57,5 @@ def refuse_unsupported(keys: ConfigKeys) -> None:
     keys.only("hidden_act", "silu", "swish")
     keys.only("use_sliding_window", False)
     keys.only("use_mrope", False)
-    layer_types = keys.data.get("layer_types") or []
-    if any(layer_type != "full_attention" for layer_type in layer_types):
+    if any(layer_type != "full_attention" for layer_type in keys.texts("layer_types")):
         raise keys.unsupported("layer_types", '"full_attention" in every layer')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
-from .manifest import GraphFile, Manifest, damaged, read_manifest
+from .decoding_defaults import read_defaults
+from .json_object import read_strict
+from .manifest import DECODING, MANIFEST, GraphFile, Manifest, damaged, read_manifest
 from .verified import has_sha256, sha256_of
 
 WEIGHTS = "weights/"
-DECODING = "decoding.json"
+FOLDERS = ("engines", "reports")
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,19 @@ class Bundle:
     @property
     def decoding(self) -> dict[str, Any]:
         """`decoding.json`: `defaults` for all systems, `systems` with those of each, and the `task` that they were made for."""
+        file = self.path / DECODING
         try:
-            data = json.loads((self.path / DECODING).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise damaged(self.path / DECODING, "it cannot be read as JSON") from error
-        if not isinstance(data, dict):
-            raise damaged(self.path / DECODING, "it is no JSON object")
-        return data
+            return read_defaults(read_strict(file))
+        except OSError as error:
+            raise damaged(file, f"it cannot be read ({error.strerror})") from error
+        except (ValueError, DllmEdgeError) as error:
+            raise damaged(file, str(error)) from error
+
+    @property
+    def ignored(self) -> list[str]:
+        """The names of what lies in the folder and is not the bundle's: never read. Hidden files are not among them."""
+        own = {MANIFEST, *FOLDERS, *(name.split("/")[0] for name in self.manifest.files)}
+        return sorted(name for name in os.listdir(self.path) if name not in own and name[0] != ".")
 
     @property
     def task(self) -> str | None:

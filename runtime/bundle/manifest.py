@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 from ...graphs.config import ModelConfig
-from ...graphs.contract import CONTRACT_VERSION
-from ...graphs.dtypes import FLOATS, DType
-from ...graphs.errors import DllmEdgeError
+from ...graphs.contract import CONTRACT_VERSION, GRAPHS, STEP, Flavour
+from ...graphs.dtypes import FloatDType
+from ...graphs.errors import DllmEdgeError, shown
+from ...graphs.schema import Form, Range, read
 from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
+from .json_object import read_strict
 
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, DECODING = "manifest.json", "decoding.json"
+TOKENIZER, CHAT_TEMPLATE = "tokenizer.json", "chat_template.jinja"
+REQUIRED = (TOKENIZER, DECODING)
 SEAL = "manifest_sha256"
+Sha256 = Annotated[str, Form("[0-9a-f]{64}", "a SHA-256 in hexadecimal")]
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,17 @@ class GraphFile:
     """One graph: `file` is its path within the bundle, `flavour` `fused` or `portable`, `compute` the dtype of its values."""
 
     file: str
-    flavour: str
-    compute: DType
-    opset: int
+    flavour: Flavour
+    compute: FloatDType
+    opset: Annotated[int, Range(1, 999)]
 
 
 @dataclass(frozen=True)
 class FileRecord:
     """What a file was when it was written: its SHA-256 in hexadecimal, and its size in bytes."""
 
-    sha256: str
-    size: int
+    sha256: Sha256
+    size: Annotated[int, Range(0, 1 << 62)]
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,15 @@ class Manifest:
     `forbidden` ids are never among the `candidates` that a row of a step reports. `stored` is the dtype of weights where
     `weights` leaves them plain, which it does in bundles that lack it; `compute` is the dtype that graphs compute in, and
     where that is not float32, each has a twin that does. `graphs` are by name, `tools` the versions of what made the bundle,
-    `files` all its files except the manifest, `engines/` and `reports/`.
+    `files` all its files except the manifest, `engines/` and `reports/`: nothing else in its folder is ever read.
     """
 
     family: str
     config: ModelConfig
     forbidden: tuple[int, ...]
-    candidates: int
-    stored: DType
-    compute: DType
+    candidates: Annotated[int, Range(1)]
+    stored: FloatDType
+    compute: FloatDType
     graphs: dict[str, list[GraphFile]]
     tools: dict[str, str]
     files: dict[str, FileRecord]
@@ -67,24 +73,46 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Manifest:
-        """Read what `to_json` returned.
-
-        Raises KeyError, TypeError, ValueError or `DllmEdgeError` for what is no manifest of this schema.
-        """
+        """Read what `to_json` returned; raises `DllmEdgeError` for what is no manifest of this schema."""
         fields = {name: value for name, value in data.items() if name != SEAL}
-        if data[SEAL] != _seal(fields):
-            raise ValueError("its content does not match its own hash")
-        fields["config"] = ModelConfig.from_json(fields["config"])
-        fields["forbidden"] = tuple(fields["forbidden"])
-        fields["graphs"] = {name: [GraphFile(**graph) for graph in graphs] for name, graphs in fields["graphs"].items()}
-        fields["weights"] = WeightFormats.from_json(fields.get("weights", {}))
-        fields["files"] = {name: FileRecord(**record) for name, record in fields["files"].items()}
-        manifest = cls(**fields)
-        if outside := [name for name in manifest.files if not _is_inside(name)]:
-            raise ValueError(f"it names {outside[0]!r}, which is not inside the bundle")
-        if {manifest.stored, manifest.compute} - set(FLOATS):
-            raise ValueError(f"unknown types {manifest.stored}, {manifest.compute}")
+        manifest = read(cls, fields)
+        if data.get(SEAL) != _seal(fields):
+            raise DllmEdgeError("its content does not match its own hash")
+        manifest.check()
         return manifest
+
+    def check(self) -> None:
+        """Raise `DllmEdgeError` for fields that contradict each other, or name what no bundle has."""
+        self._check_ids()
+        self._check_files()
+        if self.family != self.config.family:
+            raise DllmEdgeError(f"family is {shown(self.family)}, its config's {shown(self.config.family)}")
+        self.weights.check(self.config)
+
+    def _check_ids(self) -> None:
+        vocabulary, forbidden = self.config.vocab_size, set(self.forbidden)
+        if outside := [token for token in self.forbidden if not 0 <= token < vocabulary]:
+            raise DllmEdgeError(f"it forbids the id {shown(outside[0])}, which is outside the vocabulary of {vocabulary}")
+        if len(forbidden) < len(self.forbidden):
+            raise DllmEdgeError("it forbids an id twice")
+        if self.candidates > vocabulary - len(forbidden):
+            raise DllmEdgeError(f"candidates is {shown(self.candidates)}, {vocabulary - len(forbidden)} ids are allowed")
+
+    def _check_files(self) -> None:
+        if outside := [name for name in self.files if not is_inside(name)]:
+            raise DllmEdgeError(f"it names {shown(outside[0])}, which is not inside the bundle")
+        for name, graphs in self.graphs.items():
+            if name not in GRAPHS:
+                raise DllmEdgeError(f"graphs.{shown(name)[1:-1]} is not a graph of this contract")
+            if not graphs:
+                raise DllmEdgeError(f"graphs.{name} names no graph")
+            if len({(graph.flavour, graph.compute) for graph in graphs}) < len(graphs):
+                raise DllmEdgeError(f"graphs.{name} has two of the same flavour and dtype")
+        if STEP not in self.graphs:
+            raise DllmEdgeError(f"graphs lacks {STEP}")
+        needed = [*REQUIRED, *(graph.file for graphs in self.graphs.values() for graph in graphs)]
+        if missing := [name for name in needed if name not in self.files]:
+            raise DllmEdgeError(f"files lacks {shown(missing[0])}")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -95,9 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
         _check_version(path, field, data.get(field), known)
     try:
         return Manifest.from_json(data)
-    except KeyError as error:
-        raise damaged(path, f"it lacks {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except DllmEdgeError as error:
         raise damaged(path, str(error)) from error
 
 
@@ -109,35 +135,33 @@ def damaged(path: Path, problem: str) -> DllmEdgeError:
 def _read_object(path: Path) -> dict[str, Any]:
     """Read the JSON object of a bundle's manifest; raises `DllmEdgeError` where it is none, or there is no bundle."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DllmEdgeError(f"{folder}: there is no such bundle: make one with 'dllm-edge export CHECKPOINT {folder}'")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return read_strict(path)
     except FileNotFoundError as error:
         raise DllmEdgeError(
             f"{folder}: no bundle, it has no {MANIFEST}: make one with 'dllm-edge export CHECKPOINT BUNDLE'"
         ) from error
     except OSError as error:
         raise DllmEdgeError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, "it is not valid JSON") from error
-    if not isinstance(data, dict):
-        raise damaged(path, "it is no JSON object")
-    return data
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
 
 
 def _check_version(path: Path, field: str, version: Any, known: int) -> None:
     """Raise `DllmEdgeError` unless `field` of the manifest at `path` is the version that is `known` here."""
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise damaged(path, f"it lacks {field}")
     if version > known:
         raise DllmEdgeError(
-            f"{path}: {field} is {version}, this dllm-edge reads up to {known}: "
+            f"{path}: {field} is {shown(version)}, this dllm-edge reads up to {known}: "
             "the bundle was made by a newer dllm-edge, upgrade this one with 'pip install --upgrade dllm-edge'"
         )
     if version < known:
         raise DllmEdgeError(
-            f"{path}: {field} is {version}, this dllm-edge needs {known}: run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'"
+            f"{path}: {field} is {shown(version)}, this dllm-edge needs {known}: "
+            "run 'dllm-edge export CHECKPOINT BUNDLE --overwrite'"
         )
 
 
@@ -146,7 +170,8 @@ def _seal(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _is_inside(name: str) -> bool:
-    """Return whether `name` is a path that stays within a folder, on every operating system."""
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and name != "" and "\\" not in name
+def is_inside(name: str) -> bool:
+    """Return whether `name` is a path that stays within a folder, on every operating system, and is written in one way only."""
+    path = PurePosixPath(name)
+    plain = str(path) == name and name.isprintable() and "\\" not in name
+    return plain and not path.is_absolute() and ".." not in path.parts and path.parts != ()

@@ -6,6 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
+from ...graphs.whole_file import write_whole
+from .regular_file import open_regular, read_small
+
 CHUNK = 4 << 20
 
 
@@ -23,9 +26,9 @@ def has_sha256(file: Path, state: os.stat_result, sha256: str, *, reread: bool =
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, read through one small buffer."""
+    """Return the SHA-256 of a file in hexadecimal, read through one small buffer; raises `OSError`."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
-    with file.open("rb", buffering=0) as stream:
+    with open_regular(file) as stream:
         while count := stream.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()
@@ -34,7 +37,7 @@ def sha256_of(file: Path) -> str:
 def recall(state: os.stat_result) -> str | None:
     """Return the hash that a file of this identity, size and time had when it was last read, or None."""
     try:
-        return _memory_path(state).read_text(encoding="ascii")
+        return read_small(_memory_path(state), most=64).decode("ascii")
     except (OSError, ValueError):
         return None
 
@@ -42,11 +45,9 @@ def recall(state: os.stat_result) -> str | None:
 def remember(state: os.stat_result, sha256: str) -> None:
     """Keep a file's hash for `recall`; without a word where the user's cache folder cannot be written."""
     path = _memory_path(state)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(sha256, encoding="ascii")
-        partial.replace(path)
+        write_whole(path, sha256, durable=False)
     except OSError:
         return
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 
 from ...graphs.config import ModelConfig
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, shown
 from ..arrays import BoolArray, FloatArray, IntArray
 from .changes import Change, Commit, Edit, Remask, Truncation
 from .step import MAIN, Forward, Refresh, Step
@@ -42,13 +43,16 @@ class Canvas:
     @classmethod
     def from_prompt(cls, prompt: Sequence[int], gen_length: int, config: ModelConfig) -> Canvas:
         """Return a canvas of a prompt followed by `gen_length` masks."""
-        if not prompt:
+        ids = token_ids(prompt, config)
+        if not ids.size:
             raise DllmEdgeError("the prompt is empty: give it at least one token")
-        if config.mask_token_id in prompt:
+        if config.mask_token_id is not None and config.mask_token_id in ids:
             raise DllmEdgeError(f"the prompt contains the mask token (id {config.mask_token_id}): use a canvas for infilling")
-        _check_length(len(prompt) + gen_length, config)
+        room = config.max_positions - int(ids.size)
+        lower = f", or lower gen_length to {room}" if room > 0 else ""
+        _check_length(ids.size + gen_length, config, f"shorten the prompt{lower}")
         mask = -1 if config.mask_token_id is None else config.mask_token_id
-        return cls([*prompt, *[mask] * gen_length], config)
+        return cls(np.concatenate((ids, np.full(gen_length, mask))), config)
 
     def __len__(self) -> int:
         return int(self.tokens.size)
@@ -60,10 +64,12 @@ class Canvas:
     def blocks(self, length: int) -> Iterator[Block]:
         """Yield the blocks of the region to decode, left to right; the last may be shorter, and truncation ends them.
 
-        Those of a model with block-causal attention lie where its own do, so the first may be shorter, too.
+        Those of a model with block-causal attention lie where its own do, so the first may be shorter, too. A `length` of 0
+        makes the whole region one block.
         """
         start = self.start
-        aligned = start // length * length if self.config.attention == "block-causal" else start
+        aligned = start // length * length if length and self.config.attention == "block-causal" else start
+        length = length or self.stop - start
         while start < self.stop:
             aligned += length
             yield Block(start, min(aligned, self.stop))
@@ -259,21 +265,37 @@ def _checked(tokens: Sequence[int] | IntArray, config: ModelConfig) -> IntArray:
     """Return the tokens as an array of their own; raises `DllmEdgeError` where they are none of this model's."""
     if config.mask_token_id is None:
         raise DllmEdgeError(f"a {config.family} model has no mask token, so it cannot be decoded by diffusion")
-    array = np.array(tokens)
-    if array.size and array.dtype.kind not in "iu":
-        raise DllmEdgeError("token ids must be whole numbers")
-    if array.ndim != 1 or not array.size:
+    array = token_ids(tokens, config)
+    if not array.size:
         raise DllmEdgeError("a canvas needs at least one token")
-    if array.min() < 0 or array.max() >= config.vocab_size:
-        outside = int(array[(array < 0) | (array >= config.vocab_size)][0])
-        raise DllmEdgeError(f"token id {outside} lies outside the vocabulary of {config.vocab_size}")
-    _check_length(int(array.size), config)
+    _check_length(int(array.size), config, "give a shorter canvas")
+    return array
+
+
+def token_ids(tokens: Sequence[int] | IntArray, config: ModelConfig) -> IntArray:
+    """Return `[n]` int64 of token ids that a caller gives; raises `DllmEdgeError` where they are none of this model's."""
+    array = tokens if isinstance(tokens, np.ndarray) else _listed(tokens)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise DllmEdgeError("token ids must be whole numbers, in a list or an array of one axis")
+    outside = array[(array < 0) | (array >= config.vocab_size)]
+    if outside.size:
+        raise DllmEdgeError(f"token id {outside[0]} lies outside the vocabulary of {config.vocab_size}")
     return array.astype(np.int64)
 
 
-def _check_length(length: int, config: ModelConfig) -> None:
+def _listed(tokens: Sequence[int]) -> IntArray:
+    """Return a list of whole numbers as an array; numpy alone would take truth values, too."""
+    if not isinstance(tokens, Sequence) or isinstance(tokens, str | bytes | bytearray):
+        raise DllmEdgeError(f"token ids are {shown(tokens)}; they must be a list of whole numbers")
+    wrong = [token for token in tokens if not isinstance(token, Integral) or isinstance(token, bool)]
+    if wrong:
+        raise DllmEdgeError(f"token ids must be whole numbers, not {shown(wrong[0])}")
+    try:
+        return np.array(tokens, dtype=np.int64)
+    except OverflowError as error:
+        raise DllmEdgeError("a token id lies outside every vocabulary: it has more than 64 bits") from error
+
+
+def _check_length(length: int, config: ModelConfig, remedy: str) -> None:
     if length > config.max_positions:
-        raise DllmEdgeError(
-            f"prompt and generation take {length} positions; this model has {config.max_positions}: "
-            "shorten the prompt or lower gen_length"
-        )
+        raise DllmEdgeError(f"prompt and generation take {length} positions; this model has {config.max_positions}: {remedy}")

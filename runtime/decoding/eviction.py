@@ -25,6 +25,7 @@ def kept_slots(scores: FloatArray, block: Block, retention: float, kernel: int) 
     outside = np.delete(np.arange(length), np.s_[block.start : block.stop])
     if not outside.size:
         return np.zeros((layers, 0), dtype=np.int64)
+    kernel = min(kernel, 2 * outside.size - 1)  # which sees all of them from each
     edge = np.full((layers, kernel // 2), -np.inf, dtype=scores.dtype)
     padded = np.concatenate((edge, scores[:, outside], edge), axis=1)
     smoothed = sliding_window_view(padded, kernel, axis=1).max(-1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
-from ...graphs.errors import DllmEdgeError, did_you_mean
+from ...graphs.errors import LONGEST, DllmEdgeError, did_you_mean
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
+LARGEST = 1 << 53  # of numbers without a bound of their own: beyond it, a float has no whole ones
 SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 
 
@@ -32,30 +34,39 @@ class Setting:
         return type(self.default)
 
     def parse(self, value: Any) -> Any:
-        """Return a value of the setting's type: text is read, a whole float is taken for an int, all else is an error."""
+        """Return a value of the setting's type: text is read, a whole float is taken for an int, all else is an error.
+
+        The same for what is given in Python and in text; raises `DllmEdgeError`.
+        """
         kind = self.dtype
         if kind not in WORDS or type(value) is kind:
             return value
-        if kind is bool:
-            if str(value).lower() in SWITCH:
-                return SWITCH[str(value).lower()]
-        elif not isinstance(value, bool):
+        if kind is bool and _written(value).lower() in SWITCH:
+            return SWITCH[_written(value).lower()]
+        # Text with an underscore is a number for Python alone.
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if kind is not bool and (number or (isinstance(value, str) and "_" not in value)):
             try:
                 if kind is float or isinstance(value, str) or int(value) == value:
                     return kind(value)
-            except (TypeError, ValueError, OverflowError):
+            except (ValueError, OverflowError):
                 pass
-        raise DllmEdgeError(f"{self.name}={value}: must be {WORDS[kind]}")
+        raise DllmEdgeError(f"{self.name}={_written(value)}: must be {WORDS[kind]}")
 
     def validate(self, value: Any) -> None:
         """Raise `DllmEdgeError` for a value that the setting may not have."""
-        if self.choices and value not in tuple(self.choices):
-            guess = did_you_mean(value, self.choices)
-            raise DllmEdgeError(f"{self.name}={value}:{guess} must be one of {', '.join(self.choices)}")
+        given = f"{self.name}={_written(value)}"
+        if self.choices and not (isinstance(value, str) and value in self.choices):
+            guess = did_you_mean(_written(value), self.choices)
+            raise DllmEdgeError(f"{given}:{guess} must be one of {', '.join(self.choices)}")
         if self.least is not None and self.most is not None and not self.least <= value <= self.most:
-            raise DllmEdgeError(f"{self.name}={value}: must be between {self.least:g} and {self.most:g}")
+            raise DllmEdgeError(f"{given}: must be between {self.least:g} and {self.most:g}")
         if self.least is not None and not value >= self.least:
-            raise DllmEdgeError(f"{self.name}={value}: must be at least {self.least:g}")
+            raise DllmEdgeError(f"{given}: must be at least {self.least:g}")
+        if self.most is not None and not value <= self.most:
+            raise DllmEdgeError(f"{given}: must be at most {self.most:g}")
+        if isinstance(value, int | float) and not value <= LARGEST:
+            raise DllmEdgeError(f"{given}: must be at most {LARGEST}")
         if self.check is not None:
             self.check(value)
 
@@ -93,6 +104,15 @@ MAX_STEPS = declare(
 )
 
 
+def parse_setting(name: str, value: Any) -> Any:
+    """Return the value of a declared setting, in its type and range; raises `DllmEdgeError` where there is none such."""
+    if name not in DECLARED:
+        raise DllmEdgeError(f"unknown setting '{name:.80}': 'dllm-edge systems' lists them")
+    parsed = DECLARED[name].parse(value)
+    DECLARED[name].validate(parsed)
+    return parsed
+
+
 class Settings:
     """The value of every setting as an attribute: of those that are given, the others' defaults. Equal by value; immutable.
 
@@ -100,11 +120,8 @@ class Settings:
     """
 
     def __init__(self, **values: Any) -> None:
-        for name, value in values.items():
-            if name not in DECLARED:
-                raise DllmEdgeError(f"unknown setting '{name}': 'dllm-edge systems' lists them")
-            DECLARED[name].validate(value)
-        changed = {name: value for name, value in values.items() if value != DECLARED[name].default}
+        read = {name: parse_setting(name, value) for name, value in values.items()}
+        changed = {name: value for name, value in read.items() if value != DECLARED[name].default}
         object.__setattr__(self, "_values", changed)
         for check in CHECKS:
             check(self)
@@ -167,4 +184,13 @@ def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterabl
     for name in changes:
         if name not in known:
             raise DllmEdgeError(f"{system} has no setting '{name}';{did_you_mean(name, known)} it has {', '.join(known)}")
-    return settings.replace(**{name: DECLARED[name].parse(value) for name, value in changes.items()})
+    return settings.replace(**changes)
+
+
+def _written(value: object) -> str:
+    """Return a value in one short line, as its user gave it."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -32,7 +32,7 @@ class Forward:
     own_mask: BoolArray | None = None
     """`[Q, Q]`: which of the forward's own rows each row sees (None: all)."""
     target_ids: IntArray | None = None
-    """`[R, T]`: ids whose logits are wanted by name."""
+    """`[R, T]`: ids whose log probabilities are wanted by name."""
     saliency_weights: FloatArray | None = None
     """`[Q]`: weights of the rows whose queries saliency averages."""
     model: str = MAIN
@@ -112,10 +112,9 @@ class StepResult:
 
     step: Step | Refresh
     topk_ids: IntArray
-    topk_logits: FloatArray
-    logsumexp: FloatArray
+    topk_log_probs: FloatArray
     entropy: FloatArray
-    target_logits: FloatArray
+    target_log_probs: FloatArray
 
     def select(self, rows: IntArray) -> StepResult:
         """Return the result of some of its logit rows, `[n]`: those of one branch of several, for instance."""
@@ -129,10 +128,9 @@ class StepResult:
         return StepResult(
             step,
             self.topk_ids[rows],
-            self.topk_logits[rows],
-            self.logsumexp[rows],
+            self.topk_log_probs[rows],
             self.entropy[rows],
-            self.target_logits[rows],
+            self.target_log_probs[rows],
         )
 
 

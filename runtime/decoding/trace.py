@@ -36,7 +36,7 @@ class StepTrace:
     best_ids: IntArray
     probabilities: FloatArray
     margins: FloatArray
-    """Difference of the best two logits of each row; infinite where there is one candidate."""
+    """Difference of the best two log probabilities of each row; infinite where there is one candidate."""
     changes: list[Change]
     choices: list[Choice]
     engine_seconds: float
@@ -45,8 +45,8 @@ class StepTrace:
     def of(
         cls, forward: int, batch: int, result: StepResult, changes: list[Change], choices: list[Choice], seconds: float
     ) -> StepTrace:
-        step, logits = result.step, result.topk_logits
-        second = logits[:, 1] if logits.shape[1] > 1 else np.full(logits.shape[0], -np.inf, dtype=np.float32)
+        step, log_probs = result.step, result.topk_log_probs
+        second = log_probs[:, 1] if log_probs.shape[1] > 1 else np.full(log_probs.shape[0], -np.inf, dtype=np.float32)
         return cls(
             forward,
             step.kind,
@@ -56,8 +56,8 @@ class StepTrace:
             step.input_ids,
             step.predicts,
             result.topk_ids[:, 0],
-            np.exp(logits[:, 0] - result.logsumexp),
-            logits[:, 0] - second,
+            np.exp(log_probs[:, 0]),
+            log_probs[:, 0] - second,
             changes,
             choices,
             seconds,

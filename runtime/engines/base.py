@@ -30,10 +30,9 @@ class StepOutputs:
     """Host buffers that an engine owns; valid until its next step of the same profile."""
 
     topk_ids: IntArray
-    topk_logits: FloatArray
-    logsumexp: FloatArray
+    topk_log_probs: FloatArray
     entropy: FloatArray
-    target_logits: FloatArray
+    target_log_probs: FloatArray
     saliency_queries: FloatArray
 
 

@@ -20,7 +20,7 @@ from .sizes import AnySizes, Sizes
 # How many profiles keep their buffers for their next step, and how many bindings each of them keeps.
 REUSE_LIMIT = 24
 # Index of the first tensor of keys or values among a step's inputs, and among its outputs.
-FIRST_CACHE = 6
+FIRST_PAST, FIRST_NEW = len(fields(StepInputs)), len(fields(StepOutputs))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class HostCaches:
         return self.workspaces.get_or_make(profile, lambda: self._new_workspace(profile))
 
     def _new_workspace(self, profile: Profile) -> Workspace:
-        inputs, outputs = (self.buffers(specs[:FIRST_CACHE], profile) for specs in (self.input_specs, self.output_specs))
+        inputs = self.buffers(self.input_specs[:FIRST_PAST], profile)
+        outputs = self.buffers(self.output_specs[:FIRST_NEW], profile)
         return Workspace(StepInputs(*inputs), StepOutputs(*outputs), RecentlyUsed(REUSE_LIMIT))
 
     @staticmethod

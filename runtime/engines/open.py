@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ...graphs.errors import DllmEdgeError, unknown
+from ...graphs.schema import text, whole_number
 from ..bundle.bundle import Bundle
 from .backend import Backend
 from .base import Engine
 from .onnxruntime.backend import BACKEND as ONNXRUNTIME
 from .tensorrt.backend import BACKEND as TENSORRT
+
+MOST_THREADS = 1024  # more than any processor has; ONNX Runtime would begin whatever number it is told
 
 BACKENDS: dict[str, Backend] = {name: backend for backend in (ONNXRUNTIME, TENSORRT) for name in backend.names}
 
@@ -22,14 +25,17 @@ def open_engine(
     what this machine lacks.
     """
     device = choose_device(name, device)
+    if compute_dtype is not None:
+        text(compute_dtype, "compute")
+    threads = whole_number(threads, "threads", most=MOST_THREADS)
     return BACKENDS[name].open(bundle, name, device, threads, compute_dtype)
 
 
 def choose_device(name: str, device: str | None = None) -> str:
     """Return the device that the engine `name` runs on; raises `DllmEdgeError` for an unknown engine or device."""
-    if name not in BACKENDS:
+    if text(name, "engine") not in BACKENDS:
         raise unknown("engine", name, BACKENDS)
     devices = BACKENDS[name].devices
-    if device and device not in devices:
-        raise DllmEdgeError(f"{name} does not run on device '{device}': use {' or '.join(devices)}")
+    if device is not None and text(device, "device") not in devices:
+        raise DllmEdgeError(f"{name} does not run on device '{device:.80}': use {' or '.join(devices)}")
     return device or devices[0]

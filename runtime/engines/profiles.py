@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...graphs import contract
 from ...graphs.config import ModelConfig
-from ...graphs.contract import Profile
+from ...graphs.contract import Profile, Size
 from ...graphs.dtypes import DType
 
 Shapes = dict[str, tuple[int, ...]]
@@ -22,8 +22,8 @@ class Workload:
     """
 
     profiles: tuple[Profile, ...]
-    saliency: tuple[int, ...] = ()
-    select: tuple[tuple[int, int], ...] = ()
+    saliency: tuple[Size, ...] = ()
+    select: tuple[tuple[Size, Size], ...] = ()
 
     def sizes(self) -> dict[str, list[tuple[int, ...]]]:
         """Return by graph the sizes of each of its profiles, in order, as `contract.Graph` has them."""

@@ -91,8 +91,7 @@ def result_of(forward: Step | Refresh, outputs: StepOutputs, row: int) -> StepRe
     return StepResult(
         forward,
         outputs.topk_ids[row, :rows].copy(),
-        outputs.topk_logits[row, :rows].copy(),
-        outputs.logsumexp[row, :rows].copy(),
+        outputs.topk_log_probs[row, :rows].copy(),
         outputs.entropy[row, :rows].copy(),
-        outputs.target_logits[row, :rows].copy(),
+        outputs.target_log_probs[row, :rows].copy(),
     )

@@ -30,7 +30,7 @@ Use = tuple[System, Settings]
 """A system and the settings that it will decode with."""
 
 UNSURE = 100.0
-"""A log-partition, and an entropy, so high that no rule commits more than it must: every step that there can be is seen."""
+"""An entropy, and less a log probability, so high that no rule commits more than it must: every possible step is seen."""
 
 _REHEARSED: WeakKeyDictionary[Sizes, set[object]] = WeakKeyDictionary()
 
@@ -128,13 +128,15 @@ def check_served(engine: Engine, requests: Iterable[Request]) -> None:
 
 
 def _check_context(config: ModelConfig, settings: Settings, context: int) -> None:
-    if context > config.max_positions:
+    most, generated = config.max_positions, settings.gen_length
+    if context > most:
+        also = f" --gen-length {most - 1}" if generated >= most else ""
+        raise DllmEdgeError(f"context {context} is more than the {most} positions of this model: use --context {most}{also}")
+    if context <= generated:
+        larger = f"--context {generated + 1} or more, or " if generated < most else ""
         raise DllmEdgeError(
-            f"context {context} is more than the {config.max_positions} positions of this model: lower --context to that"
-        )
-    if context <= settings.gen_length:
-        raise DllmEdgeError(
-            f"context {context} has no room for a prompt beside gen_length={settings.gen_length}: use a larger context"
+            f"context {context}, which is prompt and generation together, has no room for a prompt beside "
+            f"gen_length={generated}: use {larger}--gen-length {context - 1} or less"
         )
 
 
@@ -155,7 +157,7 @@ class _RehearsalEngine(HostCaches):
         self.forwards.append(RehearsedForward(profile, bind is not None))
         outputs = self.workspace(profile).outputs
         outputs.topk_ids[:] = self.answer
-        outputs.logsumexp[:] = UNSURE
+        outputs.topk_log_probs[:] = -UNSURE
         outputs.entropy[:] = UNSURE
         return outputs
 

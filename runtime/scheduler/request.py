@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...graphs.schema import true_or_false, whole_number
 from ..decoding.canvas import Canvas
 from ..decoding.changes import Change
 from ..decoding.settings import Settings
@@ -16,7 +17,10 @@ FinishReason = Literal["complete", "stop", "cancelled", "step_limit", "failed"]
 
 @dataclass(eq=False)
 class Request:
-    """One sequence to decode. `cancel()` ends it at the scheduler's next step, with what it has so far."""
+    """One sequence to decode. `cancel()` ends it at the scheduler's next step, with what it has so far.
+
+    Raises `DllmEdgeError` for a seed that is no whole number from 0, and for a `trace` that is neither true nor false.
+    """
 
     canvas: Canvas
     system: System
@@ -24,6 +28,10 @@ class Request:
     seed: int = 0
     trace: bool = False
     cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.seed = whole_number(self.seed, "seed")
+        true_or_false(self.trace, "trace")
 
     def cancel(self) -> None:
         self.cancelled = True

@@ -7,6 +7,7 @@ the largest group first, none starved.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
@@ -14,6 +15,7 @@ from collections.abc import Generator, Iterable, Mapping
 import numpy as np
 
 from ...graphs.errors import DllmEdgeError
+from ...graphs.schema import whole_number
 from ..arrays import FloatArray
 from ..decoding.changes import Change
 from ..decoding.step import MAIN, CacheOperation, Refresh, Reserve, Saliency, Select, Step, StepResult, Store
@@ -31,7 +33,7 @@ class Scheduler:
     """Decodes requests on engines, at most `max_batch` at a time. `engine` is that of the model `main`, or all by model."""
 
     def __init__(self, engine: Engine | Mapping[str, Engine], max_batch: int = 8) -> None:
-        if max_batch < 1:
+        if whole_number(max_batch, "max_batch", least=-math.inf) < 1:
             raise DllmEdgeError(f"max_batch={max_batch}: must be at least 1")
         self.engines = dict(engine) if isinstance(engine, Mapping) else {MAIN: engine}
         self.max_batch = max_batch

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...graphs.config import AttentionPattern, ModelConfig
 from ...graphs.errors import unknown
+from ...graphs.schema import text
 from ..decoding.canvas import Canvas
 from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
 from ..decoding.step import CacheOperation, Refresh, Step
@@ -68,6 +69,6 @@ def fitting_systems(config: ModelConfig) -> list[System]:
 
 def find_system(name: str) -> System:
     """Return the system of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
-    if name not in SYSTEMS:
+    if text(name, "system") not in SYSTEMS:
         raise unknown("system", name, SYSTEMS)
     return SYSTEMS[name]

@@ -35,7 +35,7 @@ DELAY = declare(Setting("delay", 1, "Full steps of a block before its cache is f
 
 
 def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
-    kept = (kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block))
+    kept = (kept_count(len(canvas), len(block), settings.retention) for block in canvas.blocks(settings.block_length))
     # At least one slot: a block step attends to a cache even where nothing is kept.
     yield Reserve(max(1, *kept), bound=False)
     for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
-from .proposals import Proposals
+from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
 FACTOR = declare(
@@ -31,19 +31,25 @@ REFERENCE_COMPAT = declare(
 )
 
 
-def factor(confidence: FloatArray, limit: float, reference_compat: bool = False) -> IntArray:
-    """Return the n most confident of `confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
+def factor(log_confidence: FloatArray, limit: float, reference_compat: bool = False) -> IntArray:
+    """Return the n most confident of `log_confidence` `[m]`, n the largest with (k + 1)(1 - c_k) < `limit` for k = 2 ... n.
 
-    The most confident is always among them. With `reference_compat`, as the authors' code has it, equality passes, and
-    the last candidate is committed as well when it is the first to fail: of two candidates always both are.
+    That is c_k > 1 - `limit` / (k + 1), asked of logarithms, which tell confidences near 1 from each other. The most confident
+    is always among them. With `reference_compat`, as the authors' code has it, equality passes, and the last candidate is
+    committed as well when it is the first to fail: of two candidates always both are.
     """
-    order = ranked(confidence)
-    counts = np.arange(1, confidence.size + 1)
-    missed = (counts + 1) * (1 - confidence[order].astype(np.float64))
-    within = missed <= limit if reference_compat else missed < limit
+    order = ranked(log_confidence)
+    ordered, bounds = log_confidence[order], _bounds(limit, order.size)
+    within = ordered >= log_of(bounds) if reference_compat else ordered > log_of(bounds)
+    within |= bounds < 0
     within[:1] = True
     count = int(np.logical_and.accumulate(within).sum())
-    return order if reference_compat and count == confidence.size - 1 else order[:count]
+    return order if reference_compat and count == order.size - 1 else order[:count]
+
+
+def _bounds(limit: float, count: int) -> Array:
+    """Return which confidence the n-th best of `count` has to exceed, `[count]` float64."""
+    return 1 - limit / np.arange(2, count + 2)
 
 
 @register
@@ -60,10 +66,10 @@ class Factor(Rule):
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
         self.candidates = len(proposals)
-        return Decision(factor(proposals.confidence, self.limit, self.reference_compat))
+        return Decision(factor(proposals.log_confidence, self.limit, self.reference_compat))
 
     def gates(self) -> Sequence[float]:
-        return [1 - self.limit / (count + 1) for count in range(1, self.candidates + 1)]
+        return [float(bound) for bound in _bounds(self.limit, self.candidates)]
 
     @classmethod
     def check(cls, settings: Settings) -> None:

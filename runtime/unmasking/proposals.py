@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import Array, FloatArray, IntArray
 from ..decoding.settings import Setting, declare
 from ..decoding.step import StepResult
 
@@ -28,6 +28,8 @@ CONFIDENCE = declare(
 class Proposals:
     """`positions`, ascending, the `ids` proposed for them and the `confidence` in these, each `[m]`.
 
+    `log_confidence` `[m]` is what rules rank by: logarithms tell apart what is near 1, where confidences round to the same
+    float32. Of a negative entropy, which is a mean of log probabilities, it is that itself.
     `current_ids` `[m]` are what the positions hold: the mask token, or a committed one for rules that look at those, too.
     `rows` `[m]` are the rows of `result` that propose them.
     """
@@ -35,6 +37,7 @@ class Proposals:
     positions: IntArray
     ids: IntArray
     confidence: FloatArray
+    log_confidence: FloatArray
     current_ids: IntArray
     rows: IntArray
     result: StepResult
@@ -50,8 +53,7 @@ class Proposals:
     @cached_property
     def topk_log_probs(self) -> FloatArray:
         """`[m, K]`: the log probabilities of the candidates under the distribution without temperature."""
-        log_probs: FloatArray = self.result.topk_logits[self.rows] - self.result.logsumexp[self.rows, None]
-        return log_probs
+        return self.result.topk_log_probs[self.rows]
 
     @cached_property
     def entropy(self) -> FloatArray:
@@ -59,31 +61,46 @@ class Proposals:
         return self.result.entropy[self.rows]
 
 
-def sample(topk_logits: FloatArray, temperature: float, random: np.random.Generator) -> IntArray:
+def sample(topk_log_probs: FloatArray, temperature: float, random: np.random.Generator) -> IntArray:
     """Return which of the K candidates each of `[m, K]` rows takes: the first, or the Gumbel-max draw at `temperature`."""
     if temperature == 0:
-        return np.zeros(topk_logits.shape[0], dtype=np.int64)
-    drawn: IntArray = np.argmax(topk_logits / temperature + random.gumbel(size=topk_logits.shape), axis=1)
+        return np.zeros(topk_log_probs.shape[0], dtype=np.int64)
+    drawn: IntArray = np.argmax(topk_log_probs / temperature + random.gumbel(size=topk_log_probs.shape), axis=1)
     return drawn
 
 
-def confidences(
+def log_confidences(
     kind: ConfidenceKind, rows: IntArray, candidates: IntArray, result: StepResult, random: np.random.Generator
 ) -> FloatArray:
-    """Return the confidence, `[m]` float32, in the `candidates` `[m]` that the `rows` `[m]` of a result take.
+    """Return the logarithm of the confidence, `[m]` float32, in the `candidates` `[m]` that the `rows` `[m]` of a result take.
 
     It is that under the model's distribution without temperature: `maskgit_plus` is the token's probability, `topk_margin`
     that of the best less that of the second best token, `entropy` the negative entropy (all three as Dream names them; the
-    first is LLaDA's low confidence), `random` noise.
+    first is LLaDA's low confidence), `random` noise. The negative entropy is returned as it is.
     """
-    confidence: FloatArray
     if kind == "maskgit_plus":
-        confidence = np.exp(result.topk_logits[rows, candidates] - result.logsumexp[rows])
-    elif kind == "topk_margin":
-        probabilities = np.exp(result.topk_logits[rows, :2] - result.logsumexp[rows, None])
-        confidence = probabilities[:, 0] - probabilities[:, 1:].sum(1)
-    elif kind == "entropy":
-        confidence = -result.entropy[rows]
-    else:
-        confidence = random.random(rows.shape, dtype=np.float32)
-    return confidence
+        return result.topk_log_probs[rows, candidates]
+    if kind == "topk_margin":
+        return _log_margin(result.topk_log_probs[rows, :2])
+    if kind == "entropy":
+        return -result.entropy[rows]
+    return log_of(random.random(rows.shape, dtype=np.float32))
+
+
+def confidences(kind: ConfidenceKind, log_confidence: FloatArray) -> FloatArray:
+    """Return the confidence, `[m]` float32, of which `log_confidences` are the logarithms."""
+    return log_confidence if kind == "entropy" else np.exp(log_confidence)
+
+
+def log_of(probabilities: Array) -> FloatArray:
+    """Return the logarithms, float32, of probabilities of any shape: minus infinity of those that are not above 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.maximum(probabilities, 0)).astype(np.float32)
+
+
+def _log_margin(log_probs: FloatArray) -> FloatArray:
+    """Return log(p1 - p2) of log probabilities `[m, 2]`, exact where p1 is near 1; log p1 where there is one candidate."""
+    best, others = log_probs[:, 0], log_probs[:, 1:].astype(np.float64)
+    with np.errstate(divide="ignore"):
+        margins: FloatArray = (best + np.log1p(-np.exp(others - best[:, None])).sum(1)).astype(np.float32)
+    return margins

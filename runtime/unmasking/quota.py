@@ -15,9 +15,9 @@ def quotas(masks: int, steps: int) -> list[int]:
     return [share + (step < rest) for step in range(steps)]
 
 
-def quota(confidence: FloatArray, count: int) -> IntArray:
-    """Return the `count` most confident of `confidence` `[m]`."""
-    return ranked(confidence)[:count]
+def quota(log_confidence: FloatArray, count: int) -> IntArray:
+    """Return the `count` most confident of `log_confidence` `[m]`."""
+    return ranked(log_confidence)[:count]
 
 
 @register
@@ -33,4 +33,4 @@ class Quota(Rule):
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
         # A block that takes more steps, since some of its tokens were out of sight or returned to the mask: one a step.
-        return Decision(quota(proposals.confidence, next(self.quotas, 1)))
+        return Decision(quota(proposals.log_confidence, next(self.quotas, 1)))

@@ -33,4 +33,4 @@ class Schedule(Rule):
         self.steps = budget.steps
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
-        return Decision(quota(proposals.confidence, scheduled(len(proposals), step, self.steps)))
+        return Decision(quota(proposals.log_confidence, scheduled(len(proposals), step, self.steps)))

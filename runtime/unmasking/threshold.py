@@ -9,17 +9,17 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
-from .proposals import Proposals
+from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
 # A threshold above 1 is out of reach: one token a step.
 THRESHOLD = declare(Setting("threshold", 0.9, "Least confidence that `threshold` commits.", least=0.0, most=1.01))
 
 
-def threshold(confidence: FloatArray, least: float) -> IntArray:
-    """Return all of `confidence` `[m]` of at least `least`, and always the most confident."""
-    order = ranked(confidence)
-    return order[: max(1, int(np.count_nonzero(confidence >= np.float32(least))))]
+def threshold(log_confidence: FloatArray, least: float) -> IntArray:
+    """Return all of `log_confidence` `[m]` of at least the logarithm of `least`, and always the most confident."""
+    order = ranked(log_confidence)
+    return order[: max(1, int(np.count_nonzero(log_confidence >= log_of(np.array(least)))))]
 
 
 @register
@@ -34,7 +34,7 @@ class Threshold(Rule):
         self.least = settings.threshold
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
-        return Decision(threshold(proposals.confidence, self.least))
+        return Decision(threshold(proposals.log_confidence, self.least))
 
     def gates(self) -> Sequence[float]:
         return (self.least,)

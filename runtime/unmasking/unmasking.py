@@ -12,7 +12,7 @@ from ..decoding.settings import Settings
 from ..decoding.step import Forward, StepResult
 from ..decoding.trace import Choice
 from ..decoding.window import Block
-from .proposals import Proposals, confidences, sample
+from .proposals import Proposals, confidences, log_confidences, sample
 from .rule import Budget, Decision, Rule, find_rule
 
 FIRST = np.zeros(1, dtype=np.int64)
@@ -39,7 +39,7 @@ class Unmasking:
 
     def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
         """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
-        for block in self.canvas.blocks(self.settings.block):
+        for block in self.canvas.blocks(self.settings.block_length):
             yield block, self.begin(block, first_alone)
             if self.stopped:
                 return
@@ -105,10 +105,12 @@ class BlockUnmasking:
         settings, random = self.unmasking.settings, self.unmasking.random
         rows, positions, current_ids = self._asked(result.step)
         temperature = settings.temperature
-        logits = result.topk_logits[rows] if temperature else result.topk_logits[: rows.size]
-        candidates = sample(logits, temperature, random)
-        confidence = confidences(settings.confidence, rows, candidates, result, random)
-        return Proposals(positions, result.topk_ids[rows, candidates], confidence, current_ids, rows, result)
+        log_probs = result.topk_log_probs[rows] if temperature else result.topk_log_probs[: rows.size]
+        candidates = sample(log_probs, temperature, random)
+        ids = result.topk_ids[rows, candidates]
+        log_confidence = log_confidences(settings.confidence, rows, candidates, result, random)
+        confidence = confidences(settings.confidence, log_confidence)
+        return Proposals(positions, ids, confidence, log_confidence, current_ids, rows, result)
 
     def _asked(self, forward: Forward) -> tuple[IntArray, IntArray, IntArray]:
         """Return the forward's rows that the rule looks at, their positions and what these hold, each `[m]`."""

@@ -8,8 +8,11 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
-MET = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
+from ..cli.terminal.output import verdict
+
+MET: dict[bool | None, Text | str] = {True: verdict(True, "yes", "no"), False: verdict(False, "yes", "no"), None: ""}
 
 
 @dataclass(frozen=True)

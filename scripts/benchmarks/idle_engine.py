@@ -52,8 +52,7 @@ class IdleEngine(HostCaches):
             generator = np.random.default_rng(0)
             tokens = [token for token in range(self.config.vocab_size) if token != self.config.mask_token_id]
             outputs.topk_ids[:] = generator.choice(tokens, outputs.topk_ids.shape)
-            outputs.topk_logits[:] = -np.sort(-generator.standard_normal(outputs.topk_logits.shape))
-            outputs.logsumexp[:] = 3.0
+            outputs.topk_log_probs[:] = -np.sort(-generator.standard_normal(outputs.topk_log_probs.shape)) - 3.0
         return outputs
 
 

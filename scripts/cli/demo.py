@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
 from ...runtime.evaluation.task import Problem, find_task
@@ -17,13 +18,17 @@ from ...runtime.generate import load
 from .terminal import bundles
 from .terminal.evaluations import evaluation_table
 from .terminal.options import JsonOption
-from .terminal.output import print_json, screen
+from .terminal.output import print_json, screen, verdict
 from .terminal.progress import progress_bars
-from .terminal.validation import print_report, validate_against_torch
+from .terminal.validation import print_report, require_kept, validate_against_torch
 
 TASK = find_task("arithmetic")
 QUESTIONS = 5
 VALIDATED_QUESTIONS = 20
+TABLE_TITLE = (
+    f"the {QUESTIONS} held-out questions above, the first of the {VALIDATED_QUESTIONS} that the task level scored; "
+    "speed as a ratio to vanilla's"
+)
 # Each with the rule that its paper is known for; Sparse-dLLM's own is the quota, which is as slow as vanilla's.
 SYSTEMS = {"vanilla": "quota", "fast-dllm-prefix": "threshold", "fast-dllm-dual": "threshold", "sparse-dllm": "threshold"}
 
@@ -40,10 +45,11 @@ def command(
     evaluations, problems = _decode(path), TASK.prompts(QUESTIONS)
     if as_json:
         print_json({"bundle": str(path), "validation": report.to_json(), **_data(problems, evaluations)})
+        require_kept(report)
     else:
         _print_answers(problems, evaluations)
         screen().print()
-        screen().print(evaluation_table(evaluations, f"{QUESTIONS} held-out questions; speed as a ratio to vanilla's"))
+        screen().print(evaluation_table(evaluations, TABLE_TITLE))
     if not report.passed:
         raise typer.Exit(1)
 
@@ -79,7 +85,8 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
     """Print each question, and below it the answer of every system."""
     console = screen()
     for index, problem in enumerate(problems):
-        console.print(f"\n[bold]{escape(problem.question)}[/] [dim]({problem.answer})[/]", highlight=False)
+        console.print()
+        console.print(Text(problem.question, style="bold"), Text(f"({problem.answer})", style="dim"))
         table = Table.grid(padding=(0, 2))
         for width in (16, 34):
             table.add_column(width=width)
@@ -90,12 +97,12 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
         console.print(table)
 
 
-def _answer(evaluation: Evaluation, index: int) -> tuple[str, ...]:
+def _answer(evaluation: Evaluation, index: int) -> tuple[RenderableType, ...]:
     """Return system, text, whether its answer (the last number) is right, and tokens per forward."""
     generation = evaluation.generations[index]
     return (
         evaluation.system,
-        escape(" ".join(generation.text.split())),
-        "[green]answer right[/]" if evaluation.correct[index] else "[red]answer wrong[/]",
-        f"[dim]{generation.tokens_per_forward:.1f} t/fwd[/]",
+        " ".join(generation.text.split()),
+        verdict(evaluation.correct[index], "answer right", "answer wrong"),
+        Text(f"{generation.tokens_per_forward:.1f} t/fwd", style="dim"),
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from ...graphs.families import FAMILIES, float16_warning
 from ...runtime.bundle.bundle import Bundle
+from ...runtime.engines.support import LEVELS, levels_by_engine
+from ...runtime.engines.support_table import Level
+from .start import leaving_at_once
 from .terminal.bundles import require_export
 from .terminal.options import CheckpointArgument, ExportOptions, JsonOption, NewBundleArgument
 from .terminal.output import key_values, log, print_json, screen, size
@@ -23,8 +27,9 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     require_export()
-    from ...export.bundle import export_bundle
-    from ...export.weights.report import read_weight_report
+    with leaving_at_once():
+        from ...export.bundle import export_bundle
+        from ...export.weights.report import read_weight_report
 
     started = time.perf_counter()
     with progress_bars() as progress:
@@ -37,8 +42,11 @@ def command(
     if as_json:
         print_json(_data(exported, seconds, errors))
     else:
-        rows = _rows(exported, seconds, errors) | {"next": f"dllm-edge validate {bundle} --checkpoint {checkpoint}"}
+        rows = _rows(exported, seconds, errors)
         screen().print(key_values({name: value for name, value in rows.items() if value}), soft_wrap=True)
+        # Not in the table, which would break it into lines that cannot be copied.
+        following = shlex.join(["dllm-edge", "validate", str(bundle), "--checkpoint", str(checkpoint)])
+        screen().print(f"next: {following}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _data(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -52,6 +60,7 @@ def _data(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) ->
         "bytes": _bytes(exported),
         "seconds": seconds,
         "weights": errors,
+        "engines": _levels(exported),
     }
 
 
@@ -63,9 +72,22 @@ def _rows(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) ->
         "weights": weights_line(manifest),
         "rounding": errors and _rounding(errors),
         "graphs": ", ".join(graph.file for graph in manifest.graphs["step"]),
+        "engines": _engines(exported),
         "size": size(_bytes(exported)),
         "took": f"{seconds:.1f} s",
     }
+
+
+def _levels(exported: Bundle) -> dict[str, Level]:
+    manifest = exported.manifest
+    return levels_by_engine({graph.flavour for graph in manifest.graphs["step"]}, manifest.compute, manifest.weights)
+
+
+def _engines(exported: Bundle) -> str:
+    """Return which engines take the bundle, by how far that is known, the best known first."""
+    levels = _levels(exported)
+    named = {level: [title for title, each in levels.items() if each == level] for level in LEVELS}
+    return "; ".join(f"{level}: {', '.join(titles)}" for level, titles in named.items() if titles)
 
 
 def _bytes(exported: Bundle) -> int:

@@ -37,6 +37,7 @@ def _data(bundle: Bundle, verified: bool) -> dict[str, Any]:
         "decoding": bundle.decoding,
         "engines": {engine.path.name: engine.fingerprint.to_json() for engine in engines_of(bundle)},
         "reports": _reports(bundle),
+        "ignored": bundle.ignored,
         "verified": verified,
     }
 
@@ -58,6 +59,7 @@ def _rows(bundle: Bundle, verified: bool) -> dict[str, object]:
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
         "engines": "\n".join(map(_engine_line, engines_of(bundle))) or "none",
         "reports": ", ".join(_reports(bundle)) or "none",
+        **({"not used": ", ".join(bundle.ignored) + " (the manifest does not name them)"} if bundle.ignored else {}),
         "hashes": "all checked now" if verified else "small files checked now; --verify reads the weights again",
     }
 

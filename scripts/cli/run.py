@@ -35,6 +35,9 @@ def command(
     assignments: SetOption = None,
     seed: SeedOption = 0,
     chat: Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the bundle's chat template.")] = True,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="Let the prompt contain special tokens, as one that is rendered already.")
+    ] = False,
     trace: Annotated[bool, typer.Option("--trace", help="With --json: every step, what was sent and committed.")] = False,
     engine: EngineOptions,
     threads: ThreadsOption = 0,
@@ -43,7 +46,7 @@ def command(
     settings = parse_settings(assignments, gen_length)
     prompt = read_prompt(prompt)
     model = open_model(bundle, engine, threads)
-    request = model.request(model.encode(prompt, chat=chat), system, seed, trace, **settings)
+    request = model.request(model.encode(prompt, chat=chat, special_tokens=special_tokens), system, seed, trace, **settings)
     live = screen().is_terminal and not as_json
     generation = decode_live(model, request) if live else model.decode([request])[0]
     if as_json:

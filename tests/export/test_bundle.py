@@ -8,20 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
-from dllm_edge.export.bundle import export_bundle
+from dllm_edge.export.bundle import MARGIN, export_bundle
 from dllm_edge.export.staging import staged
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.graphs.families.llada import FAMILY as LLADA
 from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.bundle.manifest import GraphFile
 
+from ..permissions import permissions_hold
 from ..tiny import DEFINED, VOCABULARY, config_json, write_tiny
 from .checkpoint.test_lora import write_adapter
 
@@ -29,7 +33,7 @@ from .checkpoint.test_lora import write_adapter
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from dllm_edge.export.bundle import export_bundle
+from dllm_edge.export.bundle import MARGIN, export_bundle
 def wait(stage, fraction):
     if stage == "graphs":
         print("weights written", flush=True)
@@ -102,7 +106,11 @@ def test_other_precisions_have_float32_twins(tiny_bundle: Callable[..., Path]) -
 
 
 def test_qwen_2_families_stay_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", lambda *_: [])
+    def write_none(_: object, folder: Path, *__: object) -> list[GraphFile]:
+        (folder / "step.onnx").write_bytes(b"")
+        return [GraphFile("step.onnx", "fused", "float32", 23)]
+
+    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", write_none)
     half = write_tiny(tmp_path / "checkpoint", "dream", dtype="float16")
     assert export(half, tmp_path / "bundle").manifest.stored == "bfloat16"
     assert export(half, tmp_path / "asked", dtype="float16").manifest.stored == "float16"
@@ -123,7 +131,20 @@ def test_decoding_settings_of_the_checkpoint_come_over_the_family_s(checkpoint: 
     assert (decoding["defaults"], decoding["task"]) == (own["defaults"], "arithmetic")
 
 
-@pytest.mark.parametrize("content", ['{"block_length": 3}', '{"systems": {"vanilla": 3}}', '{"defaults": []}', "[]", "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"block_length": 3}',
+        '{"systems": {"vanilla": 3}}',
+        '{"systems": {"magic": {}}}',
+        '{"defaults": []}',
+        '{"defaults": {"colour": 1}}',
+        '{"defaults": {"threshold": NaN}}',
+        '{"defaults": {"threshold": 7}}',
+        "[]",
+        "{",
+    ],
+)
 def test_malformed_decoding_settings(checkpoint: Path, tmp_path: Path, content: str) -> None:
     (checkpoint / "decoding.json").write_text(content)
     assert "decoding.json" in refusal(checkpoint, tmp_path / "bundle")
@@ -192,18 +213,26 @@ def test_a_bundle_moved_aside_by_a_killed_overwrite_comes_back(checkpoint: Path,
 def test_paths_that_cannot_be_written(checkpoint: Path, tmp_path: Path) -> None:
     assert "there is no such folder: make it" in refusal(checkpoint, tmp_path / "missing" / "bundle")
     assert "there is no such folder" in refusal(checkpoint, checkpoint / "config.json" / "bundle")
-    if os.geteuid():
-        folder = tmp_path / "read-only"
-        folder.mkdir(mode=0o555)
-    else:
-        folder = Path("/proc/self")  # not even root can make files there
-    assert "choose a path that can be written" in refusal(checkpoint, folder / "bundle")
+    (tmp_path / "read-only").mkdir(mode=0o555)
+    with permissions_hold():
+        assert "Permission denied: choose a path that can be written" in refusal(checkpoint, tmp_path / "read-only" / "bundle")
 
 
-def test_a_disk_that_would_be_full(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**6, 10**6))
-    assert "the bundle needs 0.1 GB, the disk has 0.0 GB free: make room" in refusal(checkpoint, tmp_path / "bundle")
+@pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"weights": "int8"}, {"link": True}])
+def test_a_disk_that_would_be_full(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """To the byte: the tensors as they will be stored, but for linked ones, and the margin for all else."""
+    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", lambda *_: [])
+    files = (export(checkpoint, tmp_path / "measured", **options).path / "weights").iterdir()
+    tensors = 0 if "link" in options else sum(tensor.nbytes for file in files for tensor in load_file(file).values())
+    for free, enough in ((MARGIN + tensors - 1, False), (MARGIN + tensors, True)):
+        monkeypatch.setattr(shutil, "disk_usage", partial(lambda free, _: SimpleNamespace(free=free), free))
+        if enough:
+            export(checkpoint, tmp_path / "bundle", **options)
+        else:
+            message = refusal(checkpoint, tmp_path / "bundle", **options)
+            assert "the bundle needs 0.1 GB, the disk has 0.1 GB free: make room" in message
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from dllm_edge.runtime.bundle.bundle import Bundle
-from dllm_edge.runtime.bundle.manifest import Manifest
+from dllm_edge.runtime.bundle.manifest import FileRecord, Manifest
 from dllm_edge.runtime.generate import Model
 
 from .numpy_engine import ENDLESS, MASK, VOCABULARY, NumpyEngine
@@ -28,7 +28,7 @@ DECODING = {
 }
 
 # Those compare with transformers, which the runtime does not install with.
-collect_ignore = [] if find_spec("transformers") else ["bundle/test_chat.py", "bundle/test_tokenizer.py"]
+collect_ignore = [] if find_spec("transformers") else ["bundle/chat/test_render.py", "bundle/test_tokenizer.py"]
 
 # What the weights of a tiny checkpoint are multiplied by, so that it says something else at each place, and something else
 # again where its caches are stale: as drawn, its attention is close to an average, and it repeats one token.
@@ -111,5 +111,6 @@ def model(tmp_path: Path) -> Model:
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
     (tmp_path / "decoding.json").write_text(json.dumps(DECODING))
-    manifest = Manifest("numpy", ENDLESS, (MASK,), 32, "float32", "float32", {}, {}, {})
+    files = {file.name: FileRecord("0" * 64, 0) for file in tmp_path.iterdir()}
+    manifest = Manifest("numpy", ENDLESS, (MASK,), 32, "float32", "float32", {}, {}, files)
     return Model(Bundle(tmp_path, manifest), Recorder(NumpyEngine(ENDLESS)))

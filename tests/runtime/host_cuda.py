@@ -15,13 +15,15 @@ from .host_memory import HostStream, LiveMemory, Work, at
 
 Pitched = tuple[int, int, int]
 """Where a copy's first run begins, and how far apart runs and planes are."""
+STREAM, EVENT = 77, 78
 
 
 class HostCuda:
     """`memory`: bytes that it has; `captures`: whether it can record; `integrated`: whether it shares the host's memory.
 
-    `allocated`: what is allocated, pinned memory too; `patience`: how often an event is asked for before its work is done;
-    `slept`: the waits for an event that found it not done.
+    `allocated`: what is allocated, pinned memory too, and `pinned` where that begins; `patience`: how often an event is asked
+    for before its work is done; `slept`: the waits for an event that found it not done. All work belongs to the one stream
+    that was made: any other, as the default one, would not wait for it.
     """
 
     def __init__(self, memory: int = 1 << 40, captures: bool = True, integrated: bool = False) -> None:
@@ -32,6 +34,7 @@ class HostCuda:
         self.graphs: dict[int, list[Work]] = {}
         self.kinds: weakref.WeakKeyDictionary[Work, Any] = weakref.WeakKeyDictionary()
         self.integrated, self.patience, self.slept, self.mapped = integrated, 1 << 40, 0, set[int]()
+        self.pinned = set[int]()
         self.launched = self.instantiated = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -40,7 +43,8 @@ class HostCuda:
     def answer(self, *values: Any) -> tuple[Any, ...]:
         return (self.real.cudaError_t.cudaSuccess, *values)
 
-    def do(self, work: Work) -> tuple[Any, ...]:
+    def do(self, work: Work, stream: int) -> tuple[Any, ...]:
+        assert stream == STREAM
         self.work.do(work)
         return self.answer()
 
@@ -61,7 +65,7 @@ class HostCuda:
         return self.answer()
 
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        return self.answer(77)
+        return self.answer(STREAM)
 
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
         if size + self.allocated.nbytes > self.memory:
@@ -73,6 +77,7 @@ class HostCuda:
 
     def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
         status, address = self.cudaMalloc(size)
+        self.pinned.add(address)
         if flags & self.real.cudaHostAllocMapped:
             self.mapped.add(address)
         return (status, address)
@@ -83,31 +88,46 @@ class HostCuda:
         return self.answer(pHost)
 
     def cudaFree(self, devPtr: int) -> tuple[Any, ...]:  # noqa: N802, N803
+        assert devPtr not in self.pinned, "pinned memory is freed as what it is"
         self.work.free(partial(self.allocated.free, devPtr))
         return self.answer()
 
     def cudaFreeHost(self, ptr: int) -> tuple[Any, ...]:  # noqa: N802
+        self.pinned.remove(ptr)
         return self.cudaFree(ptr)
 
     def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: int) -> tuple[Any, ...]:  # noqa: N802, N803
-        return self.do(lambda: self.allocated.view(devPtr, count).fill(value))
+        return self.do(lambda: self.allocated.view(devPtr, count).fill(value), stream)
 
     def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
-        assert isinstance(kind, self.real.cudaMemcpyKind)
-        if kind == self.real.cudaMemcpyKind.cudaMemcpyHostToDevice and not self.allocated.holds(src, count):
+        kinds = self.real.cudaMemcpyKind
+        of_host = {
+            kinds.cudaMemcpyHostToDevice: (False, True),
+            kinds.cudaMemcpyDeviceToHost: (True, False),
+            kinds.cudaMemcpyDeviceToDevice: (False, False),
+        }
+        assert (self.of_host(dst), self.of_host(src)) == of_host[kind]
+        if not self.allocated.holds(src, count):
             # Memory that is not pinned is read at once.
             staged = at(src, count).copy()
-            return self._do_copy(lambda: self._copy(dst, staged), kind)
-        return self._do_copy(lambda: self._copy(dst, self.allocated.view(src, count)), kind)
+            return self._do_copy(lambda: self._copy(dst, staged), kind, stream)
+        return self._do_copy(lambda: self._copy(dst, self.allocated.view(src, count)), kind, stream)
 
-    def _do_copy(self, work: Work, kind: Any) -> tuple[Any, ...]:
+    def _do_copy(self, work: Work, kind: Any, stream: int) -> tuple[Any, ...]:
         self.kinds[work] = kind
-        return self.do(work)
+        return self.do(work, stream)
+
+    def of_host(self, address: int) -> bool:
+        """Whether memory is the host's, pinned or not."""
+        pieces = self.allocated.pieces.items()
+        piece = next((start for start, piece in pieces if start <= address < start + piece.nbytes), None)
+        return piece is None or piece in self.pinned
 
     def _copy(self, target: int, source: ByteArray) -> None:
         self.allocated.view(target, source.nbytes)[:] = source
 
     def cudaMemcpy3DAsync(self, p: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert p.kind == self.real.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         extent, regions = p.extent, list[Pitched]()
         for pointer, position in ((p.dstPtr, p.dstPos), (p.srcPtr, p.srcPos)):
             assert self.allocated.holds(int(pointer.ptr), pointer.pitch * pointer.ysize * extent.depth)
@@ -117,7 +137,7 @@ class HostCuda:
             regions.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
         target, source = regions
         copy = partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth)
-        return self._do_copy(copy, p.kind)
+        return self._do_copy(copy, p.kind, stream)
 
     def _copy_runs(self, target: Pitched, source: Pitched, width: int, rows: int, planes: int) -> None:
         for plane in range(planes):
@@ -126,14 +146,16 @@ class HostCuda:
                 self._copy(new, self.allocated.view(old, width))
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert stream == STREAM
         self.work.synchronise()
         return self.answer()
 
     def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
         assert flags == self.real.cudaEventBlockingSync | self.real.cudaEventDisableTiming
-        return self.answer(78)
+        return self.answer(EVENT)
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert (event, stream) == (EVENT, STREAM)
         return self.answer()
 
     def cudaEventQuery(self, event: int) -> tuple[Any, ...]:  # noqa: N802
@@ -147,13 +169,16 @@ class HostCuda:
 
     def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:  # noqa: N802
         self.slept += bool(self.work.queue)
-        return self.cudaStreamSynchronize(event)
+        assert event == EVENT
+        return self.cudaStreamSynchronize(STREAM)
 
     def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple[Any, ...]:  # noqa: N802
+        assert stream == STREAM
         self.work.begin_recording()
         return self.answer()
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert stream == STREAM
         recorded = self.work.end_recording()
         if not self.captures:
             return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
@@ -186,7 +211,7 @@ class HostCuda:
     def cudaGraphLaunch(self, graphExec: Any, stream: int) -> tuple[Any, ...]:  # noqa: N802, N803
         self.launched += 1
         for work in self.graphs[graphExec]:
-            self.work.do(work)
+            self.do(work, stream)
         return self.answer()
 
     def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802

@@ -103,7 +103,7 @@ class Context:
         assert set(self.shapes) == {value.name for value in self.engine.session.get_inputs()}
         addresses = dict(self.addresses)
         # A recording does not hold its context: whoever replays it has to.
-        self.engine.cuda.do(partial(run_in, weakref.ref(self), addresses))
+        self.engine.cuda.do(partial(run_in, weakref.ref(self), addresses), stream_handle)
         return True
 
     def run(self, addresses: dict[str, int]) -> None:

@@ -17,7 +17,7 @@ from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile, top_k
 from dllm_edge.runtime.arrays import IntArray
 from dllm_edge.runtime.engines.base import Lanes, StepInputs, StepOutputs
-from dllm_edge.runtime.engines.host import FIRST_CACHE, HostCache, HostCaches, arrays, lane_tensors
+from dllm_edge.runtime.engines.host import FIRST_PAST, HostCache, HostCaches, arrays, lane_tensors
 
 Array = NDArray[Any]
 MASK, END, VOCABULARY = 5, 3, 41
@@ -78,7 +78,7 @@ class NumpyEngine(HostCaches):
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         workspace = self.workspace(profile)
         given, config = workspace.inputs, self.config
-        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_CACHE:], profile)
+        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_PAST:], profile)
         hidden, queries, new = self.embedding[given.input_ids], [], []
         for index, weights in enumerate(self.layers):
             normed = normalise(hidden, config.norm_eps)
@@ -104,15 +104,21 @@ class NumpyEngine(HostCaches):
         allowed = logits.copy()
         allowed[..., self.config.mask_token_id] = -np.inf
         ids = np.argsort(-allowed, axis=-1, kind="stable")[..., : self.output_specs[0].axes[-1]]
-        highest = logits.max(-1, keepdims=True)
-        logsumexp = highest + np.log(np.exp(logits - highest).sum(-1, keepdims=True))
-        entropy = logsumexp[..., 0] - (np.exp(logits - logsumexp) * logits).sum(-1)
-        targets = np.take_along_axis(logits, target_ids, -1)
-        return ids, np.take_along_axis(logits, ids, -1), logsumexp[..., 0], entropy, targets
+        log_probs = log_softmax(logits)
+        entropy = -(np.exp(log_probs) * log_probs).sum(-1)
+        return ids, np.take_along_axis(log_probs, ids, -1), entropy, np.take_along_axis(log_probs, target_ids, -1)
 
     def mean(self, queries: Sequence[Array], given: StepInputs) -> Array:
         groups = [query.reshape(query.shape[0], self.config.kv_heads, -1, *query.shape[2:]).mean(2) for query in queries]
         return np.stack([np.einsum("bq,bhqd->bhd", given.saliency_weights, group) for group in groups], 1)
+
+
+def log_softmax(logits: Array) -> Array:
+    """Over the last axis; the highest is left out of the sum, so that what is near 0 is as exact as the rest."""
+    below = logits - logits.max(-1, keepdims=True)
+    others = np.exp(below)
+    np.put_along_axis(others, logits.argmax(-1)[..., None], 0.0, -1)
+    return np.asarray(below - np.log1p(others.sum(-1, keepdims=True)))
 
 
 def normalise(states: Array, eps: float) -> Array:

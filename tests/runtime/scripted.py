@@ -48,7 +48,7 @@ def fill(canvas: Canvas, result: StepResult) -> None:
     """Commit the best candidate of the first masked position that the step predicts."""
     row = canvas.predicting(Block(0, len(canvas)), result.step)[:1]
     assert row.size
-    canvas.commit(result.step.predicts[row], result.topk_ids[row, 0], result.logsumexp[row])
+    canvas.commit(result.step.predicts[row], result.topk_ids[row, 0], np.exp(result.topk_log_probs[row, 0]))
 
 
 def windows(length: int) -> Callable[[Canvas], Decoding]:
@@ -68,5 +68,5 @@ def proposals_of(confidence: list[float]) -> Proposals:
     values, rows = np.array(confidence, dtype=np.float32), np.arange(count)
     step = Canvas([7, *[MASK] * count], CONFIG).step(Block(1, count + 1))
     columns = np.zeros((count, 1), dtype=np.float32)
-    result = StepResult(step, rows[:, None], np.log(values)[:, None], columns[:, 0], columns[:, 0], columns)
-    return Proposals(rows + 1, rows, values, np.full(count, MASK), rows, result)
+    result = StepResult(step, rows[:, None], np.log(values)[:, None], columns[:, 0], columns)
+    return Proposals(rows + 1, rows, values, np.log(values), np.full(count, MASK), rows, result)

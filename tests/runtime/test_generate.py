@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer
 
 import dllm_edge
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -58,6 +59,49 @@ def test_the_same_prompt_in_every_form(model: Model) -> None:
 def test_several_messages(model: Model) -> None:
     messages = [{"role": "user", "content": "w1"}, {"role": "assistant", "content": "w2"}, {"role": "user", "content": "w4"}]
     assert model.encode(messages=messages) == [10, 1, 11, 10, 2, 11, 10, 4, 11, 12]
+
+
+def with_special(model: Model, word: str) -> Model:
+    """Return the model with `word` as a special token of its tokenizer."""
+    tokenizer = Tokenizer.from_file(str(model.bundle.path / "tokenizer.json"))
+    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False)])
+    tokenizer.save(str(model.bundle.path / "tokenizer.json"))
+    return Model(model.bundle, model.engine)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"prompt": "w1 w10 w2"},
+        {"prompt": "w1 w10 w2", "chat": False},
+        {"messages": [{"role": "user", "content": "w1 w10 w2"}]},
+        {"messages": [{"role": "w10", "content": "w1"}]},
+        {"messages": [{"role": "user", "content": "w1", "name": "w10"}]},
+    ],
+)
+def test_a_prompts_own_text_becomes_no_special_token(given: dict[str, Any], model: Model) -> None:
+    special = with_special(model, "w10")
+    for refused in (special.encode, special.generate, special.stream):
+        with pytest.raises(DllmEdgeError, match="the prompt contains the special token 'w10', which only the chat template"):
+            refused(**given)
+    ids = special.encode(**given, special_tokens=True)
+    assert special.generate(**given, special_tokens=True).canvas[: len(ids)] == ids
+    assert next(special.stream(**given, special_tokens=True)).canvas[: len(ids)] == ids
+    assert special.encode("w1") == [10, 1, 11, 12]
+
+
+def test_messages_that_make_a_special_token_together(model: Model) -> None:
+    messages = [{"role": "user", "content": "w1 w "}, {"role": "user", "content": "10"}]
+    with pytest.raises(DllmEdgeError, match="the special token 'w10'"):
+        with_special(model, "w10").encode(messages=messages)
+
+
+def test_special_tokens_of_a_batch(model: Model) -> None:
+    special = with_special(model, "w10")
+    with pytest.raises(DllmEdgeError, match="the special token 'w10'"):
+        special.generate_batch(["w1", "w10"])
+    assert special.generate_batch(["w1", "w10"], chat=False, special_tokens=True)[1].canvas[0] == 10
+    assert special.generate_batch([[10, 1]])[0].canvas[:2] == [10, 1]
 
 
 def test_a_bundle_without_a_chat_template_takes_text_as_it_is(model: Model) -> None:
@@ -127,6 +171,7 @@ def test_infill_keeps_what_is_given(model: Model) -> None:
         assert MASK not in result.canvas
         assert result.token_ids == result.canvas[1:8]
         assert result.forwards <= 4
+        assert (result.settings.gen_length, result.settings.block_length, result.settings.early_stop) == (7, 0, False)
     assert model.infill(tokens, block_length=7).canvas == model.infill(tokens).canvas
 
 
@@ -194,7 +239,10 @@ def test_watching_a_decode(model: Model) -> None:
 @pytest.mark.parametrize("family", ["llada", "dream", "sdar"])
 def test_a_loaded_bundle_decodes_by_its_own_settings(family: str, tiny_bundle: Callable[..., Path]) -> None:
     pytest.importorskip("torch", reason="a bundle is exported for this")
-    model = dllm_edge.load(tiny_bundle(family), threads=1)
+    model = dllm_edge.load(tiny_bundle(family), threads=3)
+    loaded = model.engine.loaded_step()
+    assert loaded
+    assert loaded.handle.get_session_options().intra_op_num_threads == 3
     for system in SYSTEMS:
         if model.config.attention not in SYSTEMS[system].attention:
             with pytest.raises(DllmEdgeError, match="not for models with block-causal attention: use vanilla"):

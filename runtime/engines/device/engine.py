@@ -15,7 +15,7 @@ from ....graphs.config import ModelConfig
 from ....graphs.contract import Profile
 from ....graphs.dtypes import DType
 from ..base import Lanes, LoadedGraph, StepInputs, StepOutputs
-from ..host import FIRST_CACHE, REUSE_LIMIT
+from ..host import FIRST_NEW, FIRST_PAST, REUSE_LIMIT
 from ..recently_used import RecentlyUsed
 from ..sizes import Sizes
 from .base import Device, Executor, Launch, RecordingError
@@ -84,9 +84,8 @@ class DeviceEngine(DeviceCaches):
         return self.workspaces.get_or_make(profile, lambda: self._new_workspace(profile))
 
     def _new_workspace(self, profile: Profile) -> Workspace:
-        inputs, outputs = (
-            PinnedBuffers(self.device, specs[:FIRST_CACHE], profile.sizes()) for specs in (self.input_specs, self.output_specs)
-        )
+        inputs = PinnedBuffers(self.device, self.input_specs[:FIRST_PAST], profile.sizes())
+        outputs = PinnedBuffers(self.device, self.output_specs[:FIRST_NEW], profile.sizes())
         return Workspace(inputs, outputs, StepInputs(*inputs.arrays), StepOutputs(*outputs.arrays))
 
     def _own_rows(self, workspace: Workspace, profile: Profile) -> Lanes:
@@ -102,9 +101,9 @@ class DeviceEngine(DeviceCaches):
         inputs, outputs = workspace.inputs, workspace.outputs
         past = cache or self._hidden_cache(workspace, profile)
         addresses = inputs.addresses | outputs.addresses
-        addresses |= zip((spec.name for spec in self.input_specs[FIRST_CACHE:]), lane_addresses(past), strict=True)
+        addresses |= zip((spec.name for spec in self.input_specs[FIRST_PAST:]), lane_addresses(past), strict=True)
         if new:
-            addresses |= zip((spec.name for spec in self.output_specs[FIRST_CACHE:]), lane_addresses(new), strict=True)
+            addresses |= zip((spec.name for spec in self.output_specs[FIRST_NEW:]), lane_addresses(new), strict=True)
         shapes = {spec.name: spec.shape(profile) for spec in self.input_specs}
         execute = self.executor.prepare("step", shapes, addresses, recorded)
 

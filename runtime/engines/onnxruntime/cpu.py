@@ -16,7 +16,7 @@ from ...arrays import Array
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
 from ..base import Lanes, LoadedGraph, StepOutputs
-from ..host import FIRST_CACHE, HostCaches, Workspace, arrays, binding_key, lane_tensors
+from ..host import FIRST_NEW, FIRST_PAST, HostCaches, Workspace, arrays, binding_key, lane_tensors
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
 FUSED_FROM = (1, 24)
@@ -63,8 +63,8 @@ class OnnxRuntimeEngine(HostCaches):
         """Return a binding by address, and the arrays of kept rows that no lane holds. What nobody wants stays unbound."""
         assert cache or not profile.capacity
         binding = self.session.io_binding()
-        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_CACHE:], profile)
-        rows = self.buffers(self.output_specs[FIRST_CACHE:], profile) if keep_rows and not bind else []
+        past = lane_tensors(cache) if cache else self.buffers(self.input_specs[FIRST_PAST:], profile)
+        rows = self.buffers(self.output_specs[FIRST_NEW:], profile) if keep_rows and not bind else []
         new = lane_tensors(bind) if bind else rows
         for spec, array in zip(self.input_specs, [*arrays(workspace.inputs), *past], strict=True):
             assert array.shape == spec.shape(profile), spec.name

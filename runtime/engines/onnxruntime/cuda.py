@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from ....graphs import contract
@@ -14,6 +15,7 @@ from ....graphs.dtypes import DType
 from ....graphs.errors import DllmEdgeError
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
+from ..base import Lanes
 from ..device.cuda import CudaDevice
 from ..device.engine import DeviceEngine
 from ..sizes import RoundedSizes, slot_multiple
@@ -49,7 +51,7 @@ def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | N
     specs = {name: contract.interface(name, bundle.config, dtype, candidates) for name in sessions}
     executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), RoundedSizes(slot_multiple(bundle.config))
     engine = DeviceEngine("onnxruntime-cuda", bundle.config, dtype, candidates, device, executor, sizes)
-    _try_step(engine)
+    _try_graphs(engine)
     return engine
 
 
@@ -65,10 +67,15 @@ def _compute_dtype(bundle: Bundle, wanted: str | None) -> DType:
     return bundle.graph(["fused", "portable"], dtype).compute
 
 
-def _try_step(engine: DeviceEngine) -> None:
-    """Run a step of one token; raises `DllmEdgeError` where it fails: some libraries are only looked for when it runs."""
+def _try_graphs(engine: DeviceEngine) -> None:
+    """Run each graph once; raises `DllmEdgeError` where one fails: some libraries are only looked for when a kernel runs."""
+    profile = engine.profile(Profile(1, 1, 1, 1))
+    old, new = (Lanes(engine.new_cache(1, profile.capacity), 0, 1) for _ in range(2))
+    config = engine.config
     try:
-        engine.run(engine.profile(Profile(1, 1, 0, 1)), None)
+        engine.run(profile, None)
+        engine.saliency(old, np.zeros((config.layers, config.kv_heads, config.head_dim), dtype=np.float32))
+        engine.select(old, np.zeros((config.layers, 1), dtype=np.int64), new)
     except DllmEdgeError as error:
         if cudnn() is None:
             raise DllmEdgeError(f"ONNX Runtime's CUDA provider does not find cuDNN 9: {CUDNN_INSTALL}") from error

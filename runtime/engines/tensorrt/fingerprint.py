@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ....graphs.contract import Profile
-from ....graphs.dtypes import DType
+from ....graphs.contract import Flavour
+from ....graphs.dtypes import FloatDType
+from ....graphs.errors import DllmEdgeError, shown
+from ....graphs.schema import Form, Range, read
+from ....graphs.whole_file import write_json
 from ...bundle.bundle import WEIGHTS, Bundle
-from ...bundle.manifest import FileRecord, GraphFile
+from ...bundle.json_object import read_strict
+from ...bundle.manifest import FileRecord, GraphFile, Sha256, is_inside
 from ..profiles import Workload
 
 FINGERPRINT = "fingerprint.json"
@@ -27,8 +31,8 @@ class Flags:
     """`workspace` is the most bytes that a kernel may use beside its tensors, None: no limit; `decomposable` says whether
     attention may be computed by several kernels, `tf32` whether products of float32 may be of 10 bits."""
 
-    optimization_level: int = 3
-    workspace: int | None = None
+    optimization_level: Annotated[int, Range(0, 5)] = 3
+    workspace: Annotated[int, Range(0)] | None = None
     decomposable: bool = False
     tf32: bool = False
 
@@ -43,12 +47,12 @@ class Fingerprint:
 
     runtime: str
     version: str
-    compute_capabilities: tuple[str, ...]
+    compute_capabilities: tuple[Annotated[str, Form("sm[0-9]+", "a compute capability, as sm87")], ...]
     machine: str
-    flavour: str
-    compute: DType
-    graphs: dict[str, str]
-    weights: str
+    flavour: Flavour
+    compute: FloatDType
+    graphs: dict[str, Sha256]
+    weights: Sha256
     workload: Workload
     flags: Flags
     plans: dict[str, FileRecord] = field(default_factory=dict)
@@ -64,23 +68,20 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Fingerprint:
-        """Raises KeyError, TypeError, ValueError or AttributeError for what is no fingerprint of this schema."""
-        if data["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"its schema_version is {data['schema_version']}, this dllm-edge reads {SCHEMA_VERSION}")
-        workload = data["workload"]
-        fields = {
-            "recipe": data["recipe"],
-            "compute_capabilities": tuple(data["compute_capabilities"]),
-            "workload": Workload(
-                tuple(Profile(**profile) for profile in workload["profiles"]),
-                tuple(workload["saliency"]),
-                tuple((source, target) for source, target in workload["select"]),
-            ),
+        """Read what `to_json` returned; raises `DllmEdgeError` for what is no fingerprint of this schema."""
+        if missing := [field.name for field in fields(cls) if field.name not in data]:
+            raise DllmEdgeError(f"it lacks {missing[0]}")
+        if isinstance(flags := data["flags"], dict):
             # Of those that do not say so, TensorRT's default is true.
-            "flags": Flags(**{"tf32": True} | data["flags"]),
-            "plans": {name: FileRecord(**record) for name, record in data["plans"].items()},
-        }
-        return cls(**data | fields)
+            data = data | {"flags": {"tf32": True} | flags}
+        fingerprint = read(cls, data)
+        if fingerprint.schema_version != SCHEMA_VERSION:
+            raise DllmEdgeError(f"its schema_version is {fingerprint.schema_version}, this dllm-edge reads {SCHEMA_VERSION}")
+        if not fingerprint.compute_capabilities or not fingerprint.workload.profiles:
+            raise DllmEdgeError("it names no compute capability, or no profile")
+        if outside := [name for name in fingerprint.plans if not is_inside(name)]:
+            raise DllmEdgeError(f"it names {shown(outside[0])}, which is not inside the engine folder")
+        return fingerprint
 
 
 def fingerprint_of(
@@ -115,12 +116,12 @@ def weights_digest(bundle: Bundle) -> str:
 
 
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
-    (folder / FINGERPRINT).write_text(json.dumps(fingerprint.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FINGERPRINT, fingerprint.to_json(), durable=False)
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
     """Return that of the engine in `folder`, or None where it cannot be read as one."""
     try:
-        return Fingerprint.from_json(json.loads((folder / FINGERPRINT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Fingerprint.from_json(read_strict(folder / FINGERPRINT))
+    except (OSError, ValueError, DllmEdgeError):
         return None

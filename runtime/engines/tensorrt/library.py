@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ....graphs.errors import DllmEdgeError, unknown
+from ..support import row_of, rows_of, version_of
 
 TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 RUNTIMES = tuple(TITLES)
@@ -20,10 +21,8 @@ REMEDIES = {
     "tensorrt-rtx": "install it with pip install tensorrt-rtx",
 }
 
-# The first release whose parser takes the fused flavour (Attention, RMSNormalization), and the portable one.
-FUSED, PORTABLE = (10, 15), (10, 3)
-# TensorRT-RTX takes its name, but has no float32 matrix products for it, which every step has.
-TURING = "SM75"
+# The first release whose parser takes these graphs.
+PORTABLE = min(row.first for row in rows_of("tensorrt"))
 # The first release whose networks are strongly typed without a flag.
 TYPED = (11, 0)
 
@@ -48,7 +47,7 @@ class Library:
     @property
     def flavours(self) -> tuple[str, ...]:
         """Those that its parser takes, the better first."""
-        return ("fused", "portable") if self.name == "tensorrt-rtx" or self.release >= FUSED else ("portable",)
+        return row_of(self.name, self.release).flavours
 
     @property
     def names_targets(self) -> bool:
@@ -123,9 +122,10 @@ class Library:
         return config
 
     def known_targets(self) -> list[str]:
-        """Return the compute capabilities that can be named, as `sm86`."""
+        """Return the compute capabilities that can be named and that it runs on, as `sm86`."""
         names = self.module.ComputeCapability.__members__ if self.names_targets else ()
-        return [name.lower() for name in names if name.startswith("SM") and name != TURING]
+        row = row_of(self.name, self.release)
+        return [name.lower() for name in names if name.startswith("SM") and row.runs_on(version_of(name.lower()))]
 
     def set_targets(self, config: Any, targets: tuple[str, ...]) -> None:
         if not self.names_targets:

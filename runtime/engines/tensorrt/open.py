@@ -51,7 +51,7 @@ def try_engine(engine: Engine) -> None:
         engine.inputs(profile).attention_mask[:, :, rows, profile.capacity + rows] = True
         cached = profile.capacity > slot_multiple(engine.config)
         outputs = engine.run(profile, _lanes(engine, profile) if cached else None)
-        if not np.isfinite(outputs.logsumexp).all():
+        if not np.isfinite(outputs.entropy).all():
             raise DllmEdgeError(
                 f"{engine.name}: a step of {profile.queries} tokens over {profile.capacity} slots gives no finite numbers: "
                 "export with --dtype bfloat16, or build with --compute float32"

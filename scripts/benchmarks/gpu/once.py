@@ -14,6 +14,7 @@ from typing import Any
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.bundle import Bundle
+from ....runtime.bundle.manifest import CHAT_TEMPLATE
 from ....runtime.bundle.tokenizer import BundleTokenizer
 from ....runtime.engines.device.cuda import CudaDevice
 from ....runtime.engines.device.engine import DeviceEngine
@@ -70,11 +71,13 @@ def parity(job: Job) -> dict[str, Any]:
 def longest_text(bundle: Bundle) -> int:
     """Return the tokens of the longest prompt of the bundle's task and what follows it."""
     assert bundle.task
-    tokenizer = BundleTokenizer(bundle.path, bundle.config)
+    tokenizer = BundleTokenizer(bundle.path, bundle.config, CHAT_TEMPLATE in bundle.manifest.files)
     texts = [problem.question for problem in find_task(bundle.task).prompts(SAMPLES)]
-    if tokenizer.chat_template is not None:
+    templated = tokenizer.chat_template is not None
+    if templated:
         texts = [tokenizer.chat([{"role": "user", "content": text}]) for text in texts]
-    return max(len(tokenizer.encode(text)) for text in texts) + int(settings_of(bundle, SYSTEM, {}).gen_length)
+    longest = max(len(tokenizer.encode(text, special_tokens=templated)) for text in texts)
+    return longest + int(settings_of(bundle, SYSTEM, {}).gen_length)
 
 
 def torch_module(job: Job) -> list[dict[str, Any]]:

@@ -39,17 +39,6 @@ def results_of(path: Path, about: dict[str, Any]) -> dict[str, Outcome]:
     return {key(job): outcome for job, outcome in outcomes if "result" in outcome}
 
 
-def save(path: Path, data: dict[str, Any]) -> None:
-    """Replace the file, whole even where the process is killed; raises `OSError` that names it."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
 def in_order(outcomes: Iterable[Outcome], kept: dict[str, Outcome]) -> list[Outcome]:
     """Return the outcomes of this run, then those that a file has from before and this run has not come to."""
     own = {key(Job.from_text(json.dumps(outcome["job"]))): outcome for outcome in outcomes}

@@ -7,11 +7,12 @@ from dataclasses import asdict
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ....runtime.engines.tensorrt.library import find_library
 from ..terminal.bundles import EXPORT_LIBRARIES
 from ..terminal.options import JsonOption
-from ..terminal.output import print_json, screen
+from ..terminal.output import print_json, screen, verdict
 from .checks import Check, installed
 from .gpu_checks import CUDNN, cudnn_check, gpu_checks
 from .hardware import probe
@@ -74,6 +75,6 @@ def _table(checks: Sequence[Check]) -> Table:
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
     for check in checks:
-        mark = "[green]ok" if check.ok else "[red]missing" if check.required else "[yellow]absent"
+        mark = verdict(check.ok, "ok", "missing") if check.ok or check.required else Text("absent", style="yellow")
         table.add_row(mark, check.name, check.found, "" if check.ok else check.advice)
     return table

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.onnxruntime.installation import DISTRIBUTIONS, REINSTALL, installed_over_each_other
+from ....runtime.engines.support import row_of, version_of
 from ....runtime.engines.tensorrt.library import RUNTIMES, Library
 from ..terminal.output import size
 from .checks import Check, Version
@@ -19,8 +20,6 @@ Find = Callable[[str], Library]
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CUDNN = "cuDNN"
-# The vendor's list for TensorRT for RTX; it has neither data-center GPUs of 8.0 and 9.0 nor Jetsons.
-RTX_CAPABILITIES = ("8.6", "8.9", "12.0", "12.1")
 INSTALL_DRIVER = "install NVIDIA's driver"
 NO_GPU = "none is needed to run on the CPU"
 
@@ -85,9 +84,10 @@ def _tensorrt(name: str, hardware: Hardware, find: Find) -> Check:
         return Check(f"engine {name}", False, False, reason, "install it again, for this Python and this CUDA")
     found = f"{library.version}, takes {' and '.join(library.flavours)} graphs"
     capabilities = [gpu.compute_capability for gpu in hardware.gpus if gpu.compute_capability]
-    if name == "tensorrt-rtx" and capabilities and capabilities[0] not in RTX_CAPABILITIES:
+    row = row_of(name, library.release)
+    if capabilities and not row.runs_on(version_of(capabilities[0])):
         found = f"{found}; does not run on compute capability {capabilities[0]}"
-        return Check(f"engine {name}", False, False, found, "use --runtime tensorrt, or --engine onnxruntime --device cuda")
+        return Check(f"engine {name}", False, False, found, f"use {row.others.instead}")
     return Check(f"engine {name}", True, False, found)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.table import Table
 
+from ....export.tensorrt.compilation import Compilation
 from ....export.tensorrt.memory import estimated_build_bytes
 from ....runtime.bundle.bundle import WEIGHTS, Bundle
 from ....runtime.engines.profiles import Workload
@@ -15,9 +18,12 @@ from ..terminal.output import counted, log, screen, size
 PER_LAYER, PER_GB = 0.1, 9.5
 
 
-def announce(bundle: Bundle, library: Library, targets: tuple[str, ...], workload: Workload, as_json: bool) -> None:
-    """Print what will be built, before it takes its time; beside JSON in one line on stderr."""
-    line = estimate_line(bundle, library, workload, len(targets))
+def announce(compilation: Compilation, workload: Workload, notes: Sequence[str], as_json: bool) -> None:
+    """Print what will be built, before it takes its time, and what is not known of it; beside JSON one line on stderr."""
+    library, targets = compilation.library, compilation.targets
+    for note in notes:
+        log().print(f"warning: {note}", soft_wrap=True, highlight=False, markup=False)
+    line = estimate_line(compilation.bundle, library, workload, len(targets))
     if as_json:
         log().print(line, soft_wrap=True, highlight=False)
         return

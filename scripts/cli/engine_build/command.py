@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
+from ....export.plan.this_machine import MEMINFO
 from ....export.tensorrt.build import build_engine
 from ....export.tensorrt.compilation import Compilation
-from ....export.tensorrt.memory import MEMINFO, check_memory
+from ....export.tensorrt.memory import check_memory
 from ....export.tensorrt.options import BuildOptions
+from ....export.tensorrt.support import untried
 from ....export.tensorrt.targets import choose_targets
 from ....runtime.bundle.bundle import Bundle
 from ....runtime.engines.device.present import present_compute_capability
@@ -86,14 +88,15 @@ def build_bundle(
     library, present = find_library(runtime), present_compute_capability()
     chosen = choose_targets(library, targets, present)
     bundle = Bundle.open(bundle_path(word))
+    compilation = Compilation(bundle, library, chosen, options)
+    notes = untried(compilation)
     workload = workload_of(bundle, decodes)
-    announce(bundle, library, chosen, workload, as_json)
+    announce(compilation, workload, notes, as_json)
     runs_here = present in chosen
     started = time.perf_counter()
     with phase_bars(width=10) as progress:
         trial = partial(run_once, bundle, library) if runs_here else None
         check = None if ignore_memory else partial(check_memory, bundle, meminfo)
-        compilation = Compilation(bundle, library, chosen, options)
         built = build_engine(compilation, workload, progress=progress, before_build=check, trial=trial)
     print_build(built, runs_here, time.perf_counter() - started, as_json)
 

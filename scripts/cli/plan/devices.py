@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from ....export.plan.devices import DEVICES, GB
+from ....export.plan.devices import CPU, DEVICES, GB
 from ..terminal.output import print_json, screen, size
 
 
@@ -23,5 +23,6 @@ def show_devices(as_json: bool) -> None:
         rate = "" if device.flops is None else f"{device.flops / 1e12:g} TFLOPS"
         table.add_row(device.name, size(device.memory), bandwidth, device.compute_capability or "", rate)
     screen().print(table)
+    screen().print(f"{CPU}: this machine; its memory is read and its bandwidth measured", highlight=False, soft_wrap=True)
     for device in (device for device in DEVICES.values() if device.note):
         screen().print(f"{device.name}: {device.note}", highlight=False, soft_wrap=True)

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from ....export.plan.decode import Decode
-from ....export.plan.devices import describe_device
+from ....export.plan.devices import CPU, describe_device
 from ....export.plan.plan import decodes_of
 from ....export.plan.target import Target, target_of
+from ....export.plan.this_machine import this_machine
 from ....graphs.config import ModelConfig
 from ....graphs.weight_formats import WeightFormat, WeightFormats
 from ....runtime.decoding.settings import BLOCK_LENGTH, DECLARED, GEN_LENGTH
@@ -25,12 +26,20 @@ DEFAULT_RETENTION = DECLARED["retention"].default
 class TargetOptions:
     """A device, by its name or its figures, and what runs there."""
 
-    device: Annotated[str | None, typer.Option(help="A device by name; --list-devices shows them.", show_default=False)] = None
+    device: Annotated[
+        str | None, typer.Option(help="A device by name, --list-devices shows them; cpu: this machine.", show_default=False)
+    ] = None
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the known devices and their figures.")] = False
     memory: Annotated[float | None, typer.Option(help="Memory in GB, of another device.", show_default=False)] = None
     bandwidth: Annotated[float | None, typer.Option(help="Its bandwidth in GB/s.", show_default=False)] = None
     tflops: Annotated[float | None, typer.Option(help="Its dense float16 rate.", show_default=False)] = None
-    engine: Annotated[str, typer.Option(help="tensorrt, or onnxruntime: a card's CUDA provider, else the CPU.")] = "tensorrt"
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="tensorrt, or onnxruntime: a card's CUDA provider, else the CPU.",
+            show_default="cpu: onnxruntime; else tensorrt",
+        ),
+    ] = None
     flavour: Annotated[
         str | None, typer.Option(help="fused or portable.", show_default="portable on an Orin (JetPack 6.2), else fused")
     ] = None
@@ -43,6 +52,7 @@ class TargetOptions:
             bandwidth_gb=self.bandwidth,
             tflops=self.tflops,
             host=self.engine == "onnxruntime",
+            found=this_machine(measure=self.bandwidth is None) if self.device == CPU else None,
         )
         return target_of(device, engine=self.engine, flavour=self.flavour, desktop=desktop, swap_gb=swap)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from ....demo import __file__ as demo_package
 from ....graphs.errors import DllmEdgeError
+from ....runtime.bundle import demo as runtime_demo
+from ....runtime.bundle.demo import CHECKPOINT, DEMO
 from ....runtime.generate import Model, load
 from .options import EngineOptions
 from .output import log
 from .progress import progress_bars
 
-DEMO = "demo"
-CHECKPOINT = Path(demo_package).parent / "checkpoint"
+__all__ = ["CHECKPOINT", "DEMO"]
+
 EXPORT_LIBRARIES = ("torch", "onnx", "onnxscript")
 
 
@@ -53,16 +52,7 @@ def demo_bundle(fresh: bool = False) -> Path:
 
 def demo_path() -> Path:
     """Return where the bundle belongs that this version makes of the demo's checkpoint as it is now."""
-    if not CHECKPOINT.is_dir():
-        raise DllmEdgeError(f"{CHECKPOINT}: the demo's checkpoint is missing: install dllm-edge again")
-    digest = hashlib.sha256()
-    package = Path(demo_package).parent.parent
-    sources = [file for part in ("graphs", "export") for file in (package / part).rglob("*.py")]
-    for file in sorted([*(file for file in CHECKPOINT.iterdir() if file.is_file()), *sources]):
-        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-        digest.update(file.read_bytes())
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder) / "dllm-edge" / f"demo-{digest.hexdigest()[:12]}"
+    return runtime_demo.demo_path(CHECKPOINT)
 
 
 def opens(path: Path) -> bool:

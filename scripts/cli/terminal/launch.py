@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
 
 from ....graphs.errors import DllmEdgeError
 from .option_groups import expand_groups
+from .signals import INTERRUPTED, Ended, say_ending, unwinding
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Newer Typers bring a Click of their own, older ones use the installed one: this base of a public class is either's.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -35,23 +39,42 @@ def launch_command(command: Callable[..., None]) -> NoReturn:
 
 def launch(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
     """Run `arguments` and exit: 0, 1 where a command found a fault, 2 for bad input, 3 where a plan does not fit, 130 for an
-    interrupt."""
+    interrupt, 143 where the process was told to end."""
     warnings.showwarning = _warn  # type: ignore[assignment]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names of files need not be text, nor texts of JSON encodable: neither ends a command that has done its work.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        raise SystemExit(app(args=list(arguments), standalone_mode=False))
+        with unwinding():
+            code = _run(app, arguments)
+    except (Ended, KeyboardInterrupt) as end:
+        code = end.code if isinstance(end, Ended) else INTERRUPTED
+    say_ending(code)
+    raise SystemExit(code)
+
+
+def _run(app: typer.Typer, arguments: Sequence[str]) -> Any:
+    """Return the exit code of a command; what is wrong with its input is printed, and raises `SystemExit`."""
+    try:
+        return app(args=list(arguments), standalone_mode=False)
     except DllmEdgeError as error:
         fail(str(error))
     except USAGE_ERROR as error:
         usage = f"{error.format_message()} (see --help)"  # type: ignore[attr-defined]
         fail(usage)
     except typer.Abort:
-        raise SystemExit(130) from None
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read stdout has gone; without this, flushing it at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        fail(_reason(error))
+
+
+def _reason(error: OSError) -> str:
+    reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"{reason}: make room and run it again" if error.errno in FULL else reason
 
 
 def _warn(message: Warning | str, *_: object) -> None:

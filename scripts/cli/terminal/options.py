@@ -53,6 +53,9 @@ class ExportOptions:
     lora: Annotated[Path | None, typer.Option(help="A PEFT LoRA folder to merge.", show_default=False)] = None
     link: Annotated[bool, typer.Option("--link", help="Hard-link the checkpoint's weights instead of writing them.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False
+    allow_nonfinite: Annotated[
+        bool, typer.Option("--allow-nonfinite", help="Export weights that are NaN or infinite as they are.")
+    ] = False
 
 
 @dataclass(frozen=True)

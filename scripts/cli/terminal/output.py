@@ -1,4 +1,8 @@
-"""What commands print: one JSON object or tables on stdout, anything beside them on stderr."""
+"""What commands print: one JSON object or tables on stdout, anything beside them on stderr.
+
+Every console of the command line is made here. None of them reads markup (`[red]`) or emoji (`:smile:`): paths and texts out of
+files come as they are, and what has a style is a `Text`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,27 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+def plain_console(**options: Any) -> Console:
+    """Return a console that prints a text as it is; `options` are Rich's."""
+    return Console(markup=False, emoji=False, **options)
 
 
 def screen() -> Console:
     """Return stdout, made anew for whoever has replaced it."""
-    return Console()
+    return plain_console()
 
 
 def log() -> Console:
     """Return stderr, made anew for whoever has replaced it."""
-    return Console(stderr=True)
+    return plain_console(stderr=True)
+
+
+def verdict(good: bool, yes: str, no: str) -> Text:
+    """Return one of two words, in green or in red."""
+    return Text(yes, style="green") if good else Text(no, style="red")
 
 
 def print_json(data: Mapping[str, Any]) -> None:

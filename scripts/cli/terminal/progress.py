@@ -26,8 +26,8 @@ def progress_bars() -> Iterator[StageProgress]:
 @contextmanager
 def phase_bars(width: int) -> Iterator[PhaseProgress]:
     """A bar for each stage, with the stage's name in `width` columns before it and its phase behind it."""
-    columns = (SpinnerColumn(), TextColumn(f"{{task.description:<{width}}}"), BarColumn(32), TimeElapsedColumn())
-    bars = Progress(*columns, TextColumn("{task.fields[phase]}"), console=log())
+    columns = (SpinnerColumn(), TextColumn(f"{{task.description:<{width}}}", markup=False), BarColumn(32), TimeElapsedColumn())
+    bars = Progress(*columns, TextColumn("{task.fields[phase]}", markup=False), console=log())
     tasks: dict[str, TaskID] = {}
 
     def progress(stage: str, phase: str, share: float) -> None:

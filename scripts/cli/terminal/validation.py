@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
+from rich.text import Text
 
+from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.onnxruntime.installation import require_onnxruntime
 from ....runtime.generate import Model
+from ..start import leaving_at_once
 from .bundles import require_export
-from .output import print_json, screen
+from .output import print_json, screen, verdict
 from .progress import StageProgress, progress_bars
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ def validate_against_torch(path: Path, checkpoint: Path | None, level: str | Non
     """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
     require_export()
     require_onnxruntime()
-    from ....export.parity.torch_pair import TorchPair
-    from ....export.parity.validate import validate
+    with leaving_at_once():
+        from ....export.parity.torch_pair import TorchPair
+        from ....export.parity.validate import validate
 
     with progress_bars() as progress:
         return validate(TorchPair(path, checkpoint), level, _staged(progress), **_counts(samples))
@@ -49,15 +52,26 @@ def _counts(samples: int | None) -> dict[str, Any]:
 
 
 def print_report(report: Report, as_json: bool) -> None:
-    """Print a report as JSON, or a heading and a paragraph for each level."""
+    """Print a report as JSON, or a heading and a paragraph for each level; raises where it could not be kept."""
     if as_json:
         print_json(report.to_json())
-        return
+    else:
+        _print_levels(report)
+    require_kept(report)
+
+
+def require_kept(report: Report) -> None:
+    """Raise `DllmEdgeError` where the report's file could not be written, once the report is printed."""
+    if report.lost is not None:
+        raise DllmEdgeError(report.lost)
+
+
+def _print_levels(report: Report) -> None:
     console = screen()
     line = partial(console.print, highlight=False)
     line(f"{report.subject} against {report.reference}", style="dim")
     for level in report.levels:
-        mark = "[green]holds[/]" if level.passed else "[red]FAILS[/]"
-        console.print(f"[bold]{level.name}[/] {mark} ({level.seconds:.1f} s)")
+        mark = verdict(level.passed, "holds", "FAILS")
+        console.print(Text(level.name, style="bold"), mark, f"({level.seconds:.1f} s)")
         for text in level.lines:
-            line(f"  {escape(text)}")
+            line(f"  {text}")

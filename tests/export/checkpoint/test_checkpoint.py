@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,12 @@ def test_reads_what_safetensors_reads(tmp_path: Path, dtype: str, shards: int) -
         assert not checkpoint.merged(name)
 
 
-def test_dtype_is_that_of_most_bytes(llada: Path) -> None:
+@pytest.mark.parametrize("wide", ["norm ln_f", "norm ln_f q_proj k_proj v_proj"])
+def test_dtype_is_that_of_most_bytes(llada: Path, wide: str) -> None:
+    """Not of most tensors: the second time 16 of 30 are float32."""
     tensors = load_file(llada / SINGLE)
-    write_tensors(llada, {name: t if t.ndim == 1 else t.to(torch.bfloat16) for name, t in tensors.items()})
+    stored = {name: t if any(word in name for word in wide.split()) else t.to(torch.bfloat16) for name, t in tensors.items()}
+    write_tensors(llada, stored)
     checkpoint = Checkpoint.open(llada)
     assert checkpoint.dtype == "bfloat16"
     assert checkpoint.stored("norm.weight").dtype == "float32"
@@ -120,7 +124,7 @@ def test_rotary_buffers_of_old_checkpoints_are_ignored(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_configuration(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "nothing") == f"{tmp_path}/nothing: there is no such folder"
+    assert refusal(tmp_path / "nothing") == f"{tmp_path}/nothing: there is no such folder: give a Hugging Face folder"
     assert refusal(tmp_path) == f"{tmp_path}: there is no config.json: give a whole Hugging Face folder"
 
 
@@ -130,6 +134,24 @@ def test_no_folder_and_no_configuration(tmp_path: Path) -> None:
 def test_malformed_configuration(llada: Path, text: str, reason: str) -> None:
     (llada / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     assert f"config.json: {reason}" in refusal(llada)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model-00001-of-00002.safetensors", "adapter/adapter_config.json"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name: str, kind: str) -> None:
+    folder = write_tiny(tmp_path, "llada", shards=2, tokenizer=False)
+    (folder / INDEX).unlink()
+    (folder / "adapter").mkdir()
+    file = folder / name
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(DllmEdgeError, match=rf"{name}: cannot be read \(it is a"):
+        Checkpoint.open(folder, folder / "adapter")
 
 
 def test_missing_and_extra_tensors(llada: Path) -> None:

@@ -83,6 +83,9 @@ def test_merges_in_float32_and_rounds_once(tmp_path: Path) -> None:
         ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is set"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights pissa_niter_4 changes the base weights"),
         ({"r": None}, "r is None and lora_alpha 6; both must be numbers"),
+        ({"r": True}, "r is True and lora_alpha 6; both must be numbers"),
+        ({"lora_alpha": float("nan")}, "lora_alpha nan; both must be numbers"),
+        ({"lora_alpha": 10**400}, "; both must be numbers"),
         ({"r": 8}, r"at rank 8 do not fit: the adapter is for another model"),
     ],
 )

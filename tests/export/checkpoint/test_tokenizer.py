@@ -156,9 +156,52 @@ def test_refuses_folders_without_a_readable_tokenizer(tmp_path: Path) -> None:
         ({"added_tokens_decoder": {"264": {}}}, "the added tokens are malformed"),
         ({"added_tokens_decoder": {"x": {"content": "<|x|>"}}}, "the added tokens are malformed"),
         ({"added_tokens_decoder": [1]}, "the added tokens are malformed"),
+        ({"added_tokens_decoder": {"1e999": {"content": "<|x|>"}}}, "the added tokens are malformed (inf is no token id)"),
+        ({"added_tokens_decoder": {"264.5": {"content": "<|x|>"}}}, "the added tokens are malformed (264.5 is no token id)"),
+        ({"added_tokens_decoder": {"-1": {"content": "<|x|>"}}}, "the added tokens are malformed (-1 is no token id)"),
+        ({"added_tokens_decoder": {"264": {"content": 5}}}, "the added tokens are malformed"),
+        ({"added_tokens_decoder": {"264": {"content": "\ud800"}}}, "the added tokens are malformed"),
+        ({"added_tokens_decoder": {"264": {"content": "<|x|>", "special": "false"}}}, "'false' is neither true nor false"),
+        ({"chat_template": "\ud800"}, "chat_template is no text"),
         ({"chat_template": 3}, "chat_template is no text"),
         ({"chat_template": ["a"]}, "malformed list of chat templates"),
     ],
 )
 def test_refuses_malformed_settings(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert message in refusal(write_dream_layout(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("identifier", ["1e999", "-1e999", "NaN", "264.0", "true", "null", '"264"', "[264]", "-1"])
+def test_refuses_ids_that_are_none(tmp_path: Path, identifier: str) -> None:
+    folder = write_dream_layout(tmp_path, added_tokens_decoder=None)
+    (folder / "added_tokens.json").write_text(f'{{"<|x|>": {identifier}}}')
+    assert "the added tokens are malformed (" in refusal(folder)
+
+
+def test_refuses_special_names_that_are_no_list(tmp_path: Path) -> None:
+    folder = write_dream_layout(tmp_path, added_tokens_decoder=None, additional_special_tokens="<|x|>")
+    (folder / "added_tokens.json").write_text('{"<|x|>": 264}')
+    assert "additional_special_tokens is no list" in refusal(folder)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "added_tokens.json", "chat_template.jinja"])
+def test_refuses_files_that_are_not_utf_8(tmp_path: Path, file: str) -> None:
+    folder = write_dream_layout(tmp_path)
+    (folder / file).write_bytes(b'{"\xff": 1}')
+    assert f"{folder / file}: " in refusal(folder)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "added_tokens.json", "vocab.json"])
+def test_refuses_deep_nesting(tmp_path: Path, file: str) -> None:
+    folder = write_dream_layout(tmp_path)
+    (folder / file).write_text('{"a":' * 100_000)
+    assert file in refusal(folder)
+
+
+def test_a_panic_while_reading_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_tokenizer(tmp_path, "llada")
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    data["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": ""}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    assert "tokenizer.json: cannot be read (Precompiled: " in refusal(tmp_path)
+    assert capfd.readouterr().err == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.modules.step import StepModule
 from dllm_edge.runtime.bundle.bundle import Bundle
 
+from ... import tiny
 from ...steps import PROFILES, Graph, Reference, difference, graph_of, random_inputs
 from ...tiny import FAMILIES, write_tiny
 from ..weights.plain_quantiser import as_stored
@@ -23,9 +25,9 @@ from ..weights.plain_quantiser import as_stored
 FLAVOURS = ("fused", "portable")
 
 
-def exported(folder: Path, family: str, *, tie: bool = False, dtype: str = "float32", **options: str) -> Bundle:
+def exported(folder: Path, family: str, *, tie: bool = False, dtype: str = "float32", **options: Any) -> Bundle:
     checkpoint = write_tiny(folder / "checkpoint", family, dtype=dtype, tie=tie)
-    return export_bundle(checkpoint, folder / "bundle", dtype=dtype, group=32, **options)  # type: ignore[arg-type]
+    return export_bundle(checkpoint, folder / "bundle", dtype=dtype, **{"group": 32, **options})
 
 
 def rounded_reference(bundle: Bundle) -> Reference:
@@ -55,6 +57,19 @@ def test_graphs_agree_with_torch_over_rounded_weights(tmp_path: Path, family: st
             actual = graph(inputs)
             assert difference(actual, expected) < 1e-4
             np.testing.assert_array_equal(actual["topk_ids"], expected["topk_ids"])
+
+
+@pytest.mark.parametrize("group", [64, 128])
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_larger_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str, group: int) -> None:
+    """Of a model whose inputs they divide, twice or once at least."""
+    for name, size in {"HIDDEN": 128, "INTERMEDIATE": 256, "HEADS": 8}.items():
+        monkeypatch.setattr(tiny, name, size)
+    bundle = exported(tmp_path, "llada", weights=weights, head_weights="int8", embedding_weights="int8", group=group)
+    inputs = random_inputs(bundle.config, PROFILES[0])
+    expected = rounded_reference(bundle)(inputs)
+    for flavour in FLAVOURS:
+        assert difference(Graph(bundle, graph_of(bundle, flavour, "float32"))(inputs), expected) < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from ...tiny import FAMILIES, write_tiny
 
 TinyBundle = Callable[..., Path]
 FLAVOURS = ("fused", "portable")
+IN_FLOAT32 = ("Softmax", "Sin", "Cos", "ReduceMean")
 
 
 def opened(path: Path) -> tuple[Bundle, Reference]:
@@ -87,6 +88,17 @@ def test_float16_graphs_and_their_float32_twins(tiny_bundle: TinyBundle, flavour
         expected = reference(inputs)
         assert difference(twin(inputs), expected) < 1e-4
         assert 0 < difference(half(inputs), expected) < FLOAT16_TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_what_loses_in_half_precision_is_computed_in_float32(tiny_bundle: TinyBundle, dtype: str) -> None:
+    """By the graph's own types: a CPU computes in float32 whatever they say, a GPU as they say."""
+    bundle = Bundle.open(tiny_bundle("sdar", dtype))
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(bundle.path / "step.portable.onnx"), load_external_data=False))
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    inputs = [(node.op_type, types.get(node.input[0])) for node in model.graph.node if node.op_type in IN_FLOAT32]
+    assert {operator for operator, _ in inputs} == set(IN_FLOAT32)
+    assert {found for _, found in inputs} == {onnx.TensorProto.FLOAT}
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

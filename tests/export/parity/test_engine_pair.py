@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import pytest
 
 from dllm_edge.export.parity import engine_runner
 from dllm_edge.export.parity.decodes import short_use
-from dllm_edge.export.parity.engine_pair import EnginePair
+from dllm_edge.export.parity.engine_pair import EnginePair, loaded_step
+from dllm_edge.export.parity.layers import check_layers
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.arrays import Array
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import LoadedGraph
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
@@ -53,8 +55,10 @@ def levels(model: Model, level: str | None = None) -> dict[str, list[str]]:
 
 
 def test_float16_on_the_cpu(bundle: Bundle) -> None:
-    report = validate(EnginePair(load(bundle.path, compute="float16"), threads=1), samples=2)
+    pair = EnginePair(load(bundle.path, compute="float16"), threads=1)
+    report = validate(pair, samples=2)
     assert report.passed
+    assert loaded_step(pair.reference.engine).handle.get_session_options().intra_op_num_threads == 1
     assert [level.name for level in report.levels] == ["structure", "layers", "trajectory", "task"]
     assert (report.subject, report.reference) == ("onnxruntime in float16", "ONNX Runtime on a CPU in float32")
     kept = bundle.path / "reports" / "validate-onnxruntime-float16.json"
@@ -112,20 +116,39 @@ def test_damaged_weights_are_found_before_any_level(bundle: Bundle) -> None:
 def test_tensorrt_over_host_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the way but for Polygraphy's own runner of plans: its place takes the session that a plan here is."""
     pytest.importorskip("cuda.bindings.runtime", reason="its types are what the device hands to CUDA")
-    cuda, asked = HostCuda(), list[int]()
+    from polygraphy.backend.onnxrt import OnnxrtRunner
+
+    cuda, asked, off = HostCuda(), list[int](), set[int]()
     monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: cuda)
     monkeypatch.setattr(tensorrt, "find_library", lambda _name: library_of("tensorrt", HostTensorRT(cuda)))
 
+    class AtProfile(engine_runner.ContractSession):
+        """Takes the sizes of one profile; those of `off` answer wrongly."""
+
+        def __init__(self, session: Any, specs: Specs, profile: int) -> None:
+            super().__init__(session, specs)
+            self.profile = profile
+
+        def run(self, wanted: None, feed: Mapping[str, Array]) -> list[Array]:
+            assert engine_runner.profile_of(feed) == profiles[self.profile]
+            answers = super().run(wanted, feed)
+            return [answer * 1.1 for answer in answers] if self.profile in off else answers
+
     def plan_runner(loaded: LoadedGraph, profile: int, specs: Specs) -> Any:
         asked.append(profile)
-        return engine_runner.session_runner(LoadedGraph("onnxruntime", loaded.handle.session), 0, specs)
+        return OnnxrtRunner(AtProfile(loaded.handle.session, specs, profile))
 
     monkeypatch.setitem(engine_runner.RUNNERS, "tensorrt", plan_runner)
     build_on_host(bundle, derive_workload(bundle.config, default_uses(bundle), [320]))
     model = load(bundle.path, engine="tensorrt", compute="float32")
+    profiles = list(model.engine.sizes.profiles or ())
     report = validate(EnginePair(model, threads=1), samples=2)
     assert report.passed
-    assert asked == list(range(len(report.levels[1].data["profiles"])))
+    assert asked == list(range(len(report.levels[1].data["profiles"]))) == list(range(len(profiles)))
     assert report.subject == "tensorrt in float32"
     assert report.versions["tensorrt"] == "10.16.1"
     assert all("3 of 3 decodes equal" in line for line in report.levels[2].lines)
+    off.add(len(profiles) - 2)
+    level = check_layers(EnginePair(model, threads=1), lambda _share: None)
+    assert not level.passed
+    assert [index for index, record in enumerate(level.data["profiles"]) if record["first_bad"]] == [*off]

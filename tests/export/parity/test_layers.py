@@ -49,7 +49,7 @@ def test_an_export_agrees_in_every_graph(bundle: Bundle) -> None:
         ("layers.1.value.weight", "new_key_values.1.value"),
         ("layers.0.down.weight", "layers.0.hidden"),
         ("layers.1.attention_norm.weight", "new_key_values.1.key"),
-        ("lm_head.weight", "topk_logits"),
+        ("lm_head.weight", "topk_log_probs"),
     ],
 )
 def test_the_first_bad_output_is_named(bundle: Bundle, name: str, first_bad: str) -> None:
@@ -78,7 +78,7 @@ def test_not_a_number_is_a_difference() -> None:
 
 
 def test_hidden_states_follow_the_outputs(bundle: Bundle) -> None:
-    """The last of them gives the head's logsumexp."""
+    """The last of them gives the head's log probabilities."""
     step, profile = reference_step(bundle), PROFILES[0]
     specs = contract.inputs(bundle.config, "float32")
     arrays = example(specs, profile, bundle.config.vocab_size, np.random.default_rng(0))
@@ -88,7 +88,8 @@ def test_hidden_states_follow_the_outputs(bundle: Bundle) -> None:
     assert [array.shape for array in hidden] == [(1, profile.queries, bundle.config.hidden_size)] * bundle.config.layers
     with torch.inference_mode():
         logits = step.transformer.logits(torch.from_numpy(hidden[-1])[:, arrays[3][0]])
-    assert torch.allclose(logits.logsumexp(-1), torch.from_numpy(outputs["logsumexp"]), atol=1e-5)
+    wanted = logits.log_softmax(-1).gather(-1, torch.from_numpy(outputs["topk_ids"]))
+    assert torch.allclose(wanted, torch.from_numpy(outputs["topk_log_probs"]), atol=1e-5)
 
 
 @pytest.mark.parametrize("off", range(6))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dllm_edge.export.parity.levels import keep
+from dllm_edge.export.parity.report import Level, Report
 from dllm_edge.export.parity.torch_pair import TorchPair
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.errors import DllmEdgeError
@@ -53,3 +55,39 @@ def test_a_flipped_byte_of_the_weights_is_an_error_before_any_level(bundle: Path
     file.write_bytes(data)
     with pytest.raises(DllmEdgeError, match="SHA-256"):
         validate(TorchPair(bundle))
+
+
+def test_levels_that_are_not_run_again_are_kept(bundle: Path) -> None:
+    file = bundle / "reports" / "validate.json"
+    report = validate(TorchPair(bundle), level="layers")
+    kept = report.to_json()
+    kept["levels"][1]["seconds"] = 123.0
+    file.write_text(json.dumps(kept))
+    assert [level.name for level in validate(TorchPair(bundle), level="structure").levels] == ["structure"]
+    assert [(level["name"], level["seconds"] == 123.0) for level in json.loads(file.read_text())["levels"]] == [
+        ("structure", False),
+        ("layers", True),
+    ]
+    file.write_text(json.dumps(kept | {"versions": {"torch": "1.0"}}))
+    validate(TorchPair(bundle), level="structure")
+    assert [level["name"] for level in json.loads(file.read_text())["levels"]] == ["structure"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"levels": 1}', '{"levels": [1]}'])
+def test_a_kept_report_that_cannot_be_read_is_replaced(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "validate.json"
+    report = Report("bundle", [Level("structure", True, [])], {})
+    kept = text.replace("{", f'{{"subject": "{report.subject}", "reference": "{report.reference}", "versions": {{}}, ', 1)
+    file.write_text(kept)
+    keep(report, file)
+    assert json.loads(file.read_text()) == report.to_json()
+
+
+def test_after_a_level_that_fails_nothing_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "validate.json"
+    keep(Report("bundle", [Level("structure", True, []), Level("layers", False, [])], {}), file)
+    keep(Report("bundle", [Level("structure", True, [])], {}), file)
+    data = json.loads(file.read_text())
+    assert ([level["name"] for level in data["levels"]], data["passed"]) == (["structure", "layers"], False)
+    keep(Report("bundle", [Level("structure", False, [])], {}), file)
+    assert [level["name"] for level in json.loads(file.read_text())["levels"]] == ["structure"]

@@ -32,6 +32,14 @@ def test_a_block_step_reads_weights_and_cache() -> None:
     assert found.steps_per_second == pytest.approx(1 / found.block.reading_seconds)
 
 
+def test_a_prefix_cache_multiplies_what_it_sends_on_average() -> None:
+    """Blocks of 32 in 128 tokens: 80 rows a step, of which all pass the layers and 32 the head."""
+    found = fastest(Decode("fast-dllm-prefix", 2048))
+    assert found.block is not None
+    rows = 2 * (WEIGHTS // 2 - 2 * 126464 * 4096) * 80 + 4 * 32 * 4096 * 80 * (2048 + 80) + 2 * 32 * 126464 * 4096
+    assert found.block.multiplying_seconds == pytest.approx(rows / 312e12)
+
+
 def test_a_long_canvas_is_bound_by_arithmetic() -> None:
     found = fastest(Decode("vanilla", 2048))
     assert found.block is None

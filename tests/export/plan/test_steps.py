@@ -74,10 +74,18 @@ def test_cache_bytes_of_llada_8b(name: str, steady: int, peak: int) -> None:
     assert cache_bytes(config, "bfloat16", steps.peak_slots) == peak * slot == cache_bytes(config, "bfloat16", peak)
 
 
+@pytest.mark.parametrize(("name", "queries", "mean"), [("fast-dllm-dual", 32, 32), ("fast-dllm-prefix", 128, 80)])
+def test_what_block_steps_send_at_most_and_on_average(name: str, queries: int, mean: float) -> None:
+    """The prefix cache sends what follows, too: 128, 96, 64 and 32 tokens in the four blocks."""
+    steps = steps_of(llada_8b(), Decode(name, 2048))
+    assert steps.block is not None
+    assert (steps.block.queries, steps.mean_queries) == (queries, mean)
+
+
 @pytest.mark.parametrize(
     ("decode", "message"),
     [
-        (Decode("fast-dllm-dual", 128), "--context 128: must exceed --gen-length 128"),
+        (Decode("fast-dllm-dual", 128), "context 128, .* has no room for a prompt beside gen_length=128"),
         (Decode("fast-dllm-dual", 1 << 20), "context 1048576 is more than the 4096 positions of this model"),
         (Decode("vanilla", 512, block_length=-1), "block_length=-1: must be at least 0"),
         (Decode("magic", 512), "unknown system 'magic'"),

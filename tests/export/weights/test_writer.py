@@ -4,7 +4,9 @@ import errno
 import hashlib
 import json
 import os
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,6 +97,24 @@ def test_files_stay_below_a_size_and_are_recorded(tmp_path: Path) -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert sum(location.length for location in weights.locations.values()) == total
+
+
+def test_a_write_that_stops_early_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel may do it, of large writes always."""
+
+    class Short(FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(data[:5000])
+
+    checkpoint = opened(tmp_path / "checkpoint", dtype="float16")
+    (tmp_path / "whole").mkdir()
+    whole = write_weights(checkpoint, tmp_path / "whole", "float16", silent)
+    whole_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode, **_: (Short if mode == "xb" else whole_open)(path, mode))
+    assert write_weights(checkpoint, tmp_path, "float16", silent) == whole
+    monkeypatch.undo()
+    for file, record in whole.files.items():
+        assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == record.sha256
 
 
 def test_a_tensor_passes_through_one_small_buffer(tmp_path: Path) -> None:

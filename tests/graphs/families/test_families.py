@@ -41,6 +41,9 @@ def test_diffusion_families_have_a_mask_token_and_defaults(name: str) -> None:
     [
         ({"model_type": "mamba"}, r"model_type 'mamba' is not supported; known: llada, Dream, Fast_dLLM_Qwen, qwen2, sdar, "),
         ({}, r"model_type None is not supported; known: llada"),
+        ({"model_type": 7}, r"model_type is 7; it must be text"),
+        ({"model_type": "llada", "architectures": 1.5}, r"architectures is 1.5; it must be a list of texts"),
+        ({"model_type": "llada", "architectures": "LLaDAModelLM"}, r"architectures is .*; it must be a list of texts"),
         ({"model_type": "llada", "architectures": ["LLaDAMoEModelLM"]}, r"LLaDAMoEModelLM is a mixture .* not supported yet"),
         ({"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]}, r"LLaDA2MoeModelLM is a mixture"),
     ],
@@ -66,12 +69,32 @@ def test_unknown_families(data: dict[str, Any], message: str) -> None:
         ({"hidden_size": "64"}, 'hidden_size is "64"; it must be a whole number'),
         ({"hidden_size": True}, "hidden_size is true; it must be a whole number"),
         ({"rms_norm_eps": 0}, "rms_norm_eps is 0.0; it must be a number above 0"),
-        ({"rope_parameters": {"rope_theta": float("nan")}}, "rope_theta is nan; it must be a number above 0"),
+        ({"rope_parameters": {"rope_theta": float("nan")}}, "rope_theta is NaN; it must be a number above 0"),
         ({"tie_word_embeddings": "yes"}, 'tie_word_embeddings is "yes"; it must be true or false'),
         ({"eos_token_id": None}, "eos_token_id is missing"),
         ({"eos_token_id": "</s>"}, 'eos_token_id is "</s>"; it must be a token id or a list'),
         ({"eos_token_id": [1, 900]}, "eos_token_id 900 lies outside the vocabulary of 288"),
         ({"num_attention_heads": 0}, "heads is 0; it must be at least 1"),
+        ({"num_hidden_layers": 10**9}, "layers is 1000000000; it must be at least 1 and at most 1024"),
+        ({"num_hidden_layers": -2}, "layers is -2; it must be at least 1"),
+        ({"num_hidden_layers": 2.5}, "num_hidden_layers is 2.5; it must be a whole number"),
+        ({"vocab_size": 10**9}, "vocab_size is 1000000000; it must be at least 1 and at most 4194304"),
+        ({"hidden_size": 10**400}, r"hidden_size is 10000+\.\.\.; it must be at least 1"),
+        ({"max_position_embeddings": 10**12}, "max_positions is 1000000000000; it must be"),
+        ({"rope_parameters": {"rope_theta": 10**400}}, r"rope_theta is 10000+\.\.\.; it must be a number above 0"),
+        ({"rope_parameters": {"rope_theta": True}}, "rope_theta is true; it must be a number"),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps is Infinity; it must be a number above 0"),
+        ({"rms_norm_eps": 7}, "norm_eps is 7.0; it must be .* at most 1.0"),
+        ({"partial_rotary_factor": True}, "partial_rotary_factor is true; supported: 1"),
+        ({"use_mrope": 0}, "use_mrope is 0; supported: false"),
+        ({"layer_types": 5}, "layer_types is 5; it must be a list of texts"),
+        ({"layer_types": ["full_attention", []]}, "layer_types is .*; it must be a list of texts"),
+        ({"eos_token_id": [1, True]}, r"eos_token_id is \[1, true\]; it must be a token id or a list"),
+        ({"eos_token_id": [[1]]}, r"eos_token_id is \[\[1\]\]; it must be a token id or a list"),
+        ({"eos_token_id": 1.5}, "eos_token_id is 1.5; it must be a token id or a list"),
+        ({"eos_token_id": [10**90]}, r"eos_token_id 1000+\.\.\. lies outside the vocabulary"),
+        ({"bos_token_id": 288}, "bos_token_id 288 lies outside the vocabulary of 288"),
+        ({"pad_token_id": False}, "pad_token_id is false; it must be a whole number"),
         ({"num_attention_heads": 3}, "3 heads do not divide into 2 key heads"),
     ],
 )
@@ -87,6 +110,38 @@ def test_harmless_forms_are_read() -> None:
     config = FAMILIES["llama"].config(tiny.config_json("llama") | change)
     assert config.eos_token_ids == (7, 9)
     assert config.pad_token_id is None
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "field", "value"),
+    [
+        ("llada", "rms_norm_eps", "norm_eps", 1e-5),
+        ("llada", "n_kv_heads", "kv_heads", 4),
+        ("llada", "mlp_hidden_size", "intermediate_size", 4 * 64),
+        ("llada", "mlp_hidden_size mlp_ratio", "intermediate_size", 4 * 64),
+        ("llada", "embedding_size", "vocab_size", 288),
+        ("llada", "rope_theta", "rope_theta", 10_000.0),
+        ("llada", "weight_tying", "tie_embeddings", False),
+        ("llada", "include_qkv_bias", "query_key_value_bias", False),
+        ("llada", "pad_token_id", "pad_token_id", None),
+        ("dream", "num_key_value_heads", "kv_heads", 4),
+        ("dream", "rope_theta", "rope_theta", 10_000.0),
+        ("dream", "tie_word_embeddings", "tie_embeddings", False),
+        ("fast-dllm-v2", "bd_size", "attention_block", 32),
+        ("sdar", "block_size", "attention_block", 4),
+        ("sdar", "head_dim", "head_dim", 128),
+        ("sdar", "attention_bias", "query_key_value_bias", False),
+        ("sdar", "attention_bias", "output_bias", False),
+        ("qwen3", "rope_parameters", "rope_theta", 10_000.0),
+        ("llama", "head_dim", "head_dim", 16),
+    ],
+)
+def test_what_an_absent_key_means(name: str, keys: str, field: str, value: Any) -> None:
+    """As in the reference implementation of each family, null and absent alike; the tiny configurations say otherwise."""
+    data = tiny.config_json(name)
+    without = {key: entry for key, entry in data.items() if key not in keys.split()}
+    for absent in (without, without | dict.fromkeys(keys.split())):
+        assert getattr(family_of(absent).config(absent), field) == value
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 
+from ...permissions import permissions_hold
 from .written import CONFIG, FILES, GRAPHS, flip, refusal
 
 
@@ -22,7 +23,9 @@ def test_an_opened_bundle_is_what_was_written(folder: Path) -> None:
 def test_further_files_belong_to_nobody(folder: Path) -> None:
     (folder / "engines").mkdir()
     (folder / "engines" / "plan").write_bytes(b"x")
-    Bundle.open(folder, verify=True)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / ".DS_Store").write_bytes(b"")
+    assert Bundle.open(folder, verify=True).ignored == ["chat_template.jinja"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -45,7 +48,8 @@ def test_a_truncated_or_missing_file(folder: Path, name: str) -> None:
 def test_a_bundle_on_read_only_media_opens(folder: Path) -> None:
     for path in (folder, folder / "weights"):
         path.chmod(0o555)
-    Bundle.open(folder)
+    with permissions_hold():
+        Bundle.open(folder, verify=True)
     for path in (folder, folder / "weights"):
         path.chmod(0o755)
 
@@ -77,7 +81,7 @@ def test_a_graph_that_the_bundle_lacks(folder: Path) -> None:
 
 def test_malformed_decoding_settings(folder: Path) -> None:
     bundle = Bundle.open(folder)
-    for content in ("{", "[]"):
+    for content in ("{", "[]", '{"defaults": 5}', '{"systems": {"vanilla": []}}', '{"defaults": {"a": NaN}}', '{"other": {}}'):
         (folder / "decoding.json").write_text(content)
-        with pytest.raises(DllmEdgeError, match=r"decoding\.json: it"):
+        with pytest.raises(DllmEdgeError, match=r"decoding\.json: .*: the bundle is damaged"):
             _ = bundle.decoding

@@ -38,7 +38,7 @@ def test_equals_transformers(bundle: Path, config: ModelConfig) -> None:
     assert prompt == reference.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
     for text in (prompt, "the é 東京\n\n ", "", "<|mdm_mask|>the"):
         ids = reference(text, add_special_tokens=False).input_ids
-        assert ours.encode(text) == ids
+        assert ours.encode(text, special_tokens=True) == ids
         assert ours.decode(ids) == reference.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert ours.decode(np.array(ids, np.int64), skip_special_tokens=False) == text  # type: ignore[arg-type]
 
@@ -62,7 +62,7 @@ def test_special_tokens_are_recognised_and_none_added(bundle: Path, config: Mode
         "pad_token": "!",
     }
     (bundle / "tokenizer.json").write_text(json.dumps(data))
-    ids = BundleTokenizer(bundle, config).encode("<|mdm_mask|><|mdm_mask|><|mdm_mask|>")
+    ids = BundleTokenizer(bundle, config).encode("<|mdm_mask|><|mdm_mask|><|mdm_mask|>", special_tokens=True)
     assert ids == [LLADA_IDS["<|mdm_mask|>"]] * 3
 
 
@@ -93,6 +93,54 @@ def test_errors(bundle: Path, config: ModelConfig) -> None:
     (bundle / "tokenizer.json").unlink()
     with pytest.raises(DllmEdgeError, match=r"there is no tokenizer.json: export the checkpoint again"):
         BundleTokenizer(bundle, config)
+
+
+def test_files_that_are_not_utf_8(bundle: Path, config: ModelConfig) -> None:
+    for name in ("chat_template.jinja", "tokenizer.json"):
+        (bundle / name).write_bytes(b"\xff")
+        with pytest.raises(DllmEdgeError, match=f"{name}: is not UTF-8 .*: export the checkpoint again"):
+            BundleTokenizer(bundle, config)
+
+
+def test_a_panic_is_an_error_like_any_other(bundle: Path, config: ModelConfig) -> None:
+    data = json.loads((bundle / "tokenizer.json").read_text())
+    slow = {"type": "Split", "pattern": {"Regex": r"(\w+\s?)+\p{Lu}$"}, "behavior": "Isolated", "invert": False}
+    (bundle / "tokenizer.json").write_text(json.dumps(data | {"pre_tokenizer": slow}))
+    with pytest.raises(DllmEdgeError, match=r"^the prompt cannot be tokenised \(Onig: .*\): change the text, or give token"):
+        BundleTokenizer(bundle, config).encode("0123456789" * 30)
+    broken = {"type": "Precompiled", "precompiled_charsmap": ""}
+    (bundle / "tokenizer.json").write_text(json.dumps(data | {"normalizer": broken}))
+    with pytest.raises(DllmEdgeError, match=r"the tokenizer cannot be read \(Precompiled: .*\): export the checkpoint again"):
+        BundleTokenizer(bundle, config)
+    (bundle / "tokenizer.json").write_text(json.dumps(data))
+    with pytest.raises(DllmEdgeError, match=r"the tokens have no text \(.*\): export the checkpoint again"):
+        BundleTokenizer(bundle, config).decode([1 << 40])
+
+
+def test_a_prompt_has_a_size(bundle: Path, config: ModelConfig) -> None:
+    tokenizer, most = BundleTokenizer(bundle, config), 128 * config.max_positions
+    assert len(tokenizer.encode("a" * most)) == most
+    message = rf"^the prompt has {most + 1:,} bytes, this model takes {most:,} at most .*: shorten the prompt$"
+    with pytest.raises(DllmEdgeError, match=message):
+        tokenizer.encode("a" * (most + 1))
+    with pytest.raises(DllmEdgeError, match=message):
+        tokenizer.encode("é" * (most // 2) + "a")
+    content = "a" * (most - len("roleusercontent"))
+    with pytest.raises(DllmEdgeError, match=message):
+        tokenizer.chat([{"role": "user", "content": f"{content}a"}])
+    with pytest.raises(DllmEdgeError, match=rf"it gives more than {most:,} characters"):
+        tokenizer.chat([{"role": "user", "content": content}])
+
+
+def test_special_tokens_are_the_templates(bundle: Path, config: ModelConfig) -> None:
+    tokenizer = BundleTokenizer(bundle, config)
+    prompt = tokenizer.chat(MESSAGES)
+    assert LLADA_IDS["<|eot_id|>"] in tokenizer.encode(prompt, special_tokens=True)
+    for ask in (tokenizer.encode, lambda text: tokenizer.chat([{"role": "user", "content": text}])):
+        with pytest.raises(DllmEdgeError, match=r"^the prompt contains the special token '<\|eot_id\|>', which only the chat"):
+            ask("the<|eot_id|>thing")
+    allowed = tokenizer.chat([{"role": "user", "content": "the<|eot_id|>thing"}], special_tokens=True)
+    assert allowed == prompt.replace("the thing", "the<|eot_id|>thing")
 
 
 def test_needs_neither_torch_nor_transformers() -> None:

@@ -59,6 +59,18 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path: Path, cache: Path
     assert recall(file.stat()) is None
 
 
+def test_a_pipe_is_neither_hashed_nor_remembered(tmp_path: Path, cache: Path) -> None:
+    file, state = tmp_path / "file", os.stat(__file__)
+    os.mkfifo(file)
+    with pytest.raises(OSError, match="it is a pipe"):
+        sha256_of(file)
+    remember(state, "0" * 64)
+    (memory,) = (path for path in cache.rglob("*") if path.is_file())
+    memory.unlink()
+    os.mkfifo(memory)
+    assert recall(state) is None
+
+
 def test_only_what_was_found_to_be_right_is_remembered(tmp_path: Path, cache: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"weights")

@@ -51,6 +51,12 @@ def test_blocks_of_a_block_causal_model_lie_where_its_own_do(prompt: int, masks:
     assert blocks([1] * prompt + [M] * masks, 4, ALIGNED) == expected
 
 
+@pytest.mark.parametrize("prompt", [1, 4, 5])
+@pytest.mark.parametrize("config", [CONFIG, ALIGNED], ids=["bidirectional", "block-causal"])
+def test_a_length_of_zero_makes_one_block(prompt: int, config: ModelConfig) -> None:
+    assert blocks([1] * prompt + [M] * 7, 0, config) == [(prompt, prompt + 7)]
+
+
 def test_positions_of_a_block() -> None:
     canvas = Canvas([1, M, 2, M, M, 3], CONFIG)
     block = Block(1, 4)
@@ -238,7 +244,7 @@ def test_prompts_that_cannot_be_decoded(arguments: tuple[Any, ...], message: str
     [
         ([7, 8], "no masked position"),
         ([], "at least one token"),
-        ([[7, M]], "at least one token"),
+        ([[7, M]], "token ids must be whole numbers, not .7, "),
         ([M] * 129, "this model has 128"),
     ],
 )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -49,13 +50,14 @@ def test_what_it_does_not_know(name: str, device: str | None, message: str, bund
 
 
 def test_onnxruntime_on_a_cpu(bundle: Bundle) -> None:
-    engine = open_engine(bundle, "onnxruntime", threads=1)
+    engine = open_engine(bundle, "onnxruntime", threads=3)
     assert (engine.name, engine.cache_dtype, engine.sizes.profiles) == ("onnxruntime", "float32", None)
     assert engine.versions == {"onnxruntime": onnxruntime.__version__}
     loaded = engine.loaded_step()
     assert loaded
     assert loaded.library == "onnxruntime"
     assert "input_ids" in [value.name for value in loaded.handle.get_inputs()]
+    assert loaded.handle.get_session_options().intra_op_num_threads == 3
 
 
 def test_onnxruntime_in_another_dtype(tiny_bundle: Callable[..., Path]) -> None:
@@ -86,3 +88,15 @@ def test_a_library_is_imported_when_its_engine_is_opened(tmp_path: Path) -> None
     code = "import sys, dllm_edge.runtime.engines.open; print({'onnxruntime', 'tensorrt', 'cuda'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("threads", ["2", -1, 1.5, True, None, 10**6])
+def test_threads_are_a_whole_number(threads: Any, bundle: Bundle) -> None:
+    with pytest.raises(DllmEdgeError, match="threads is"):
+        open_engine(bundle, "onnxruntime", threads=threads)
+
+
+def test_compute_is_a_name(bundle: Bundle) -> None:
+    unnamed: Any = 5
+    with pytest.raises(DllmEdgeError, match="compute is 5; it must be text"):
+        open_engine(bundle, "onnxruntime", compute_dtype=unnamed)

@@ -77,7 +77,7 @@ def guided(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding
         assert assert_same(judged, exact, TOLERANCE) == length - first
         cached = first + count - 1
         at = np.arange(first, first + count)
-        canvas.commit(at, ids[at], np.exp(drafts.topk_logits[:count, 0] - drafts.logsumexp[:count]))
+        canvas.commit(at, ids[at], np.exp(drafts.topk_log_probs[:count, 0]))
 
 
 def with_guide(guide: NumpyEngine) -> Engines:

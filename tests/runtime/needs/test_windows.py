@@ -107,10 +107,7 @@ def branches(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decodi
             for branch, own in zip(ids, rows, strict=True):
                 alone = yield canvas.step(block, input_ids=branch, visible=visible)
                 assert assert_same(many.select(own), alone, TOLERANCE) == size
-            means = [
-                float((many.topk_logits[own, 0] - many.logsumexp[own])[branch == MASK].sum())
-                for branch, own in zip(ids, rows, strict=True)
-            ]
+            means = [float(many.topk_log_probs[own, 0][branch == MASK].sum()) for branch, own in zip(ids, rows, strict=True)]
             best = int(np.argmax(means))
             if best:
                 chosen = left[[best - 1]]

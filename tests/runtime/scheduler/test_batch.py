@@ -77,7 +77,7 @@ def test_a_result_is_the_sequences_own_and_a_copy() -> None:
         buffer = getattr(outputs, field.name)
         buffer[:] = np.arange(buffer.size).reshape(buffer.shape) + index
     result = result_of(step, outputs, 1)
-    for name in ("topk_ids", "topk_logits", "logsumexp", "entropy", "target_logits"):
+    for name in ("topk_ids", "topk_log_probs", "entropy", "target_log_probs"):
         expected = getattr(outputs, name)[1, :2].copy()
         getattr(outputs, name)[:] = 0
         assert (getattr(result, name) == expected).all()

@@ -124,6 +124,32 @@ def test_a_refresh_waits_for_no_one() -> None:
     assert all(not launch.input_ids[1].any() for launch in blocks if launch.profile.queries == 4)
 
 
+def test_lanes_that_an_engine_adds_are_the_caches_own() -> None:
+    """An engine that runs two lanes at least: the last lane's steps take the one before it along, not one past the end."""
+
+    class Pairs(AnySizes):
+        def profile(self, wanted: Profile) -> Profile:
+            return replace(wanted, batch=max(2, wanted.batch)) if wanted.capacity else wanted
+
+        def cache(self, batch: int, capacity: int, bound: bool, read: bool) -> tuple[int, int]:
+            return max(2, batch), capacity
+
+    engine = NumpyEngine()
+    engine.sizes = Pairs()
+    recorder = Recorder(engine)
+    pairs = list(zip(PROMPTS, (4, 4, 8), strict=True))
+    asked = [request("fast-dllm-dual", prompt, block_length=length) for prompt, length in pairs]
+    finish(recorder, asked)
+    eights = [launch for launch in recorder.launches if launch.cache and launch.profile.queries == 8]
+    assert (1, 2, 24) in {launch.cache for launch in eights}
+    # Its row is the second there, and the first, of a lane that wants no such step, is padding.
+    assert all(launch.input_ids[1].any() and not launch.input_ids[0].any() for launch in eights if launch.cache == (1, 2, 24))
+    for mine, (prompt, length) in zip(asked, pairs, strict=True):
+        alone = request("fast-dllm-dual", prompt, block_length=length)
+        finish(NumpyEngine(), [alone])
+        assert mine.canvas.tokens.tolist() == alone.canvas.tokens.tolist()
+
+
 def test_who_has_ended_leaves_no_gap() -> None:
     """The middle lane ends: the last takes its place, steps have two rows then, and the others' tokens do not change."""
     engine = Recorder(NumpyEngine())

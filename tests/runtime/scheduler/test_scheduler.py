@@ -9,9 +9,10 @@ import pytest
 
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.arrays import FloatArray, IntArray
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.changes import Commit
-from dllm_edge.runtime.decoding.step import StepResult
+from dllm_edge.runtime.decoding.step import Saliency, Select, StepResult, Store
 from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
 from dllm_edge.runtime.scheduler.request import Changed, Finished
@@ -57,6 +58,41 @@ def test_a_batchs_seconds_are_shared() -> None:
     started = time.perf_counter()
     ends = finish(NumpyEngine(), [request("vanilla", PROMPTS[0]) for _ in range(8)])
     assert sum(end.engine_seconds for end in ends) < time.perf_counter() - started
+
+
+def test_engine_seconds_are_those_of_steps_and_cache_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the engine moves; half of each step is the other sequence's."""
+
+    class Timed(Recorder):
+        def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
+            clock[0] += 1
+            return super().run(profile, cache, bind, keep_rows)
+
+        def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
+            clock[0] += 10
+            super().store(cache, slots, row, rows)
+
+        def saliency(self, cache: Lanes, queries: FloatArray) -> FloatArray:
+            clock[0] += 100
+            return super().saliency(cache, queries)
+
+        def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
+            clock[0] += 1000
+            super().select(source, keep, target)
+
+    def decode(canvas: Canvas) -> Decoding:
+        block = Block(canvas.start, canvas.start + 4)
+        step = canvas.step(block, visible=canvas.outside(block), keep_rows=True)
+        yield replace(canvas.refresh(predict=block, evicts=True), saliency_weights=np.ones(len(canvas), dtype=np.float32))
+        slots = np.argsort((yield Saliency()), axis=1)[:, :12]
+        yield Select(slots)
+        fill(canvas, (yield replace(step, visible=np.ones(12, dtype=np.bool_))))
+        yield Store(np.arange(4), np.arange(4))
+
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    ends = finish(Timed(NumpyEngine()), [request(scripted(decode, capacity=12)) for _ in range(2)])
+    assert [end.engine_seconds for end in ends] == [1 + 100 + 1000 + 0.5 + 10] * 2
 
 
 def test_why_a_request_ended() -> None:
@@ -169,8 +205,8 @@ def test_a_trace_is_what_was_sent_and_what_came_back() -> None:
         assert step.input_ids.tolist() == result.step.input_ids.tolist()
         assert step.predicts.tolist() == [5, 6, 7]
         assert step.best_ids.tolist() == result.topk_ids[:, 0].tolist()
-        np.testing.assert_allclose(step.probabilities, np.exp(result.topk_logits[:, 0] - result.logsumexp))
-        np.testing.assert_allclose(step.margins, result.topk_logits[:, 0] - result.topk_logits[:, 1])
+        np.testing.assert_allclose(step.probabilities, np.exp(result.topk_log_probs[:, 0]))
+        np.testing.assert_allclose(step.margins, result.topk_log_probs[:, 0] - result.topk_log_probs[:, 1])
         assert step.engine_seconds > 0
     assert end.engine_seconds == pytest.approx(sum(step.engine_seconds for step in end.trace))
 

@@ -23,8 +23,7 @@ def assert_same(first: StepResult, second: StepResult, tolerance: float) -> int:
         for other in np.flatnonzero(second.step.predicts == position):
             if source(first.step, row) == source(second.step, int(other)):
                 shared += 1
-                np.testing.assert_allclose(first.topk_logits[row], second.topk_logits[other], atol=tolerance)
-                np.testing.assert_allclose(first.logsumexp[row], second.logsumexp[other], atol=tolerance)
+                np.testing.assert_allclose(first.topk_log_probs[row], second.topk_log_probs[other], atol=tolerance)
                 np.testing.assert_allclose(first.entropy[row], second.entropy[other], atol=tolerance)
     return shared
 

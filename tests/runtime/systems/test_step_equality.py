@@ -63,7 +63,7 @@ def test_targets_are_logits_by_name() -> None:
         first = yield canvas.step(canvas.whole, predict=block)
         targets = first.topk_ids[:, : canvas.start % 4 + 1]
         again = yield replace(canvas.step(canvas.whole, predict=block), target_ids=targets)
-        np.testing.assert_array_equal(again.target_logits, first.topk_logits[:, : targets.shape[1]])
+        np.testing.assert_array_equal(again.target_log_probs, first.topk_log_probs[:, : targets.shape[1]])
 
     engine = Recorder(NumpyEngine())
     finish(engine, [request(scripted(decode), prompt) for prompt in PROMPTS])

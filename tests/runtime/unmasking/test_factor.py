@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from dllm_edge.runtime.unmasking.factor import factor
+from dllm_edge.runtime.unmasking.proposals import log_of
 
 
 def chosen(confidence: list[float], limit: float = 1.0, compat: bool = False) -> list[int]:
-    return sorted(factor(np.array(confidence, dtype=np.float32), limit, compat).tolist())
+    return sorted(factor(log_of(np.array(confidence)), limit, compat).tolist())
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,11 @@ def test_vectors(confidence: list[float], paper: list[int], compat: list[int]) -
 def test_the_limit_bounds_what_all_of_them_may_miss(limit: float, count: int) -> None:
     """(n + 1)(1 - 0.81) < limit; at a limit of 2, n = 9 gives 1.9 and n = 10 gives 2.09."""
     assert len(chosen([0.81] * 10, limit)) == count
+
+
+def test_no_confidence_at_all_is_within_a_limit_that_asks_for_none() -> None:
+    assert chosen([0.0, 0.0, 0.0], 100.0) == [0, 1, 2]
+    assert chosen([0.5, 0.0, 0.0], 3.5) == [0, 1]
 
 
 def test_equality_does_not_commit_by_the_papers_rule_but_does_by_the_published_code() -> None:

@@ -10,7 +10,7 @@ from dllm_edge.runtime.arrays import FloatArray
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.step import StepResult
 from dllm_edge.runtime.decoding.window import Block
-from dllm_edge.runtime.unmasking.proposals import ConfidenceKind, Proposals, confidences, sample
+from dllm_edge.runtime.unmasking.proposals import ConfidenceKind, Proposals, confidences, log_confidences, sample
 
 from ..numpy_engine import CONFIG, MASK
 
@@ -23,18 +23,19 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 # One row over a whole vocabulary of five; the candidates of the second lack its best id, as if that were forbidden.
 LOGITS = np.array([[2.0, 1.0, 0.5, 0.0, -1.0], [3.0, 1.0, 0.5, 0.0, -1.0]], dtype=np.float32)
-CANDIDATES = np.stack((LOGITS[0, :4], LOGITS[1, 1:]))
-LOGSUMEXP = np.log(np.exp(LOGITS.astype(np.float64)).sum(1)).astype(np.float32)
+LOG_PROBS = np.log([softmax(row) for row in LOGITS]).astype(np.float32)
+CANDIDATES = np.stack((LOG_PROBS[0, :4], LOG_PROBS[1, 1:]))
 ENTROPY = np.array([-(softmax(row) * np.log(softmax(row))).sum() for row in LOGITS], dtype=np.float32)
 
 
-def confidence_of(kind: ConfidenceKind, candidate: int, logits: FloatArray = CANDIDATES) -> NDArray[Any]:
+def confidence_of(kind: ConfidenceKind, candidate: int, log_probs: FloatArray = CANDIDATES) -> NDArray[Any]:
     """Of both rows, or of those that there are, in the candidate of this index."""
-    count = logits.shape[0]
+    count = log_probs.shape[0]
     step = Canvas([7, *[MASK] * count], CONFIG).step(Block(1, count + 1))
-    ids, targets = np.zeros(logits.shape, dtype=np.int64), np.zeros((count, 1), dtype=np.float32)
-    result = StepResult(step, ids, logits, LOGSUMEXP[:count], ENTROPY[:count], targets)
-    return confidences(kind, np.arange(count), np.full(count, candidate), result, np.random.default_rng(0))
+    ids, targets = np.zeros(log_probs.shape, dtype=np.int64), np.zeros((count, 1), dtype=np.float32)
+    result = StepResult(step, ids, log_probs, ENTROPY[:count], targets)
+    logs = log_confidences(kind, np.arange(count), np.full(count, candidate), result, np.random.default_rng(0))
+    return confidences(kind, logs)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,25 @@ def test_a_margin_over_no_second_candidate_is_the_probability() -> None:
     only = CANDIDATES[:1, :1]
     actual = confidence_of("topk_margin", 0, only)
     np.testing.assert_allclose(actual, softmax(LOGITS[0])[:1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["maskgit_plus", "topk_margin"])
+def test_confidences_that_round_to_1_have_logarithms_of_their_own(kind: ConfidenceKind) -> None:
+    missing = np.array([3e-9, 1e-9])
+    log_probs = np.log(np.stack((1 - missing, missing / 2), 1)).astype(np.float32)
+    log_probs[:, 0] = np.log1p(-missing)
+    step = Canvas([7, MASK, MASK], CONFIG).step(Block(1, 3))
+    zeros = np.zeros((2, 2), dtype=np.int64)
+    result = StepResult(step, zeros, log_probs, missing.astype(np.float32), log_probs[:, :1])
+    logs = log_confidences(kind, np.arange(2), np.zeros(2, dtype=np.int64), result, np.random.default_rng(0))
+    lacks = missing * (1.5 if kind == "topk_margin" else 1)
+    np.testing.assert_allclose(-np.expm1(logs.astype(np.float64)), lacks, rtol=1e-6)
+    assert confidences(kind, logs).tolist() == [1, 1]
+
+
+def test_a_margin_of_equal_candidates_is_nothing() -> None:
+    even = np.log(np.full((1, 2), 0.5, dtype=np.float32))
+    assert confidence_of("topk_margin", 0, even).tolist() == [0]
 
 
 def test_random_confidence_depends_on_the_seed_alone() -> None:
@@ -111,14 +131,14 @@ def test_what_rules_look_at_is_of_the_proposed_rows() -> None:
     result = StepResult(
         Canvas([7, *[MASK] * 4], CONFIG).step(Block(1, 5)),
         topk_ids=np.array([[1, 2], [3, 4], [5, 6], [7, 8]]),
-        topk_logits=np.log(np.array([[0.5, 0.25], [0.6, 0.1], [0.7, 0.2], [0.8, 0.1]], dtype=np.float32)),
-        logsumexp=np.array([0.0, 1.0, 0.0, 0.0], dtype=np.float32),
+        topk_log_probs=np.log(np.array([[0.5, 0.25], [0.6, 0.1], [0.7, 0.2], [0.8, 0.1]], dtype=np.float32)),
         entropy=np.array([1.0, 2.0, 3.0, 4.0], dtype=np.float32),
-        target_logits=np.zeros((4, 1), dtype=np.float32),
+        target_log_probs=np.zeros((4, 1), dtype=np.float32),
     )
     rows = np.array([1, 3])
-    proposals = Proposals(rows + 1, np.array([3, 7]), np.array([0.6, 0.8], dtype=np.float32), np.full(2, MASK), rows, result)
+    confidence = np.array([0.6, 0.8], dtype=np.float32)
+    proposals = Proposals(rows + 1, np.array([3, 7]), confidence, np.log(confidence), np.full(2, MASK), rows, result)
     assert len(proposals) == 2
     assert proposals.topk_ids.tolist() == [[3, 4], [7, 8]]
-    np.testing.assert_allclose(np.exp(proposals.topk_log_probs), [[0.6 / np.e, 0.1 / np.e], [0.8, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(proposals.topk_log_probs), [[0.6, 0.1], [0.8, 0.1]], rtol=1e-6)
     assert proposals.entropy.tolist() == [2.0, 4.0]

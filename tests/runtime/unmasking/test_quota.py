@@ -43,4 +43,4 @@ def test_quotas_commit_every_mask_and_never_grow(steps: int) -> None:
     ],
 )
 def test_quota_takes_the_most_confident(confidence: list[float], count: int, chosen: list[int]) -> None:
-    assert quota(np.array(confidence, dtype=np.float32), count).tolist() == chosen
+    assert quota(np.log(np.array(confidence, dtype=np.float32)), count).tolist() == chosen

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dllm_edge.runtime.unmasking.proposals import log_of
 from dllm_edge.runtime.unmasking.threshold import threshold
 
 JUST_BELOW = float(np.nextafter(np.float32(0.9), np.float32(0)))
@@ -23,11 +24,10 @@ JUST_BELOW = float(np.nextafter(np.float32(0.9), np.float32(0)))
     ],
 )
 def test_all_of_at_least_the_threshold_and_always_one(confidence: list[float], least: float, chosen: list[int]) -> None:
-    assert threshold(np.array(confidence, dtype=np.float32), least).tolist() == chosen
+    assert threshold(log_of(np.array(confidence)), least).tolist() == chosen
 
 
 @pytest.mark.parametrize("least", [0.05, 0.1, 0.3, 0.6, 0.7, 0.85, 0.9, 0.95])
 def test_equality_commits_although_confidences_are_float32(least: float) -> None:
     """0.9 in float32 is less than 0.9 in float64."""
-    confidence = np.array([least, 1.0], dtype=np.float32)
-    assert sorted(threshold(confidence, least).tolist()) == [0, 1]
+    assert sorted(threshold(log_of(np.array([least, 1.0])), least).tolist()) == [0, 1]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
@@ -16,14 +20,13 @@ TWO = Settings(gen_length=4, block_length=4, unmask="threshold", threshold=0.6)
 
 def answer(step: Step, ids: list[int], probabilities: list[float]) -> StepResult:
     """A result in which row r's best candidate is `ids[r]` with `probabilities[r]`."""
-    logits = np.log(np.array(probabilities, dtype=np.float32))
+    log_probs = np.log(np.array(probabilities, dtype=np.float32))
     return StepResult(
         step,
         topk_ids=np.array([[token, 40] for token in ids]),
-        topk_logits=np.stack((logits, logits - 5), 1),
-        logsumexp=np.zeros(len(ids), dtype=np.float32),
+        topk_log_probs=np.stack((log_probs, log_probs - 5), 1),
         entropy=np.zeros(len(ids), dtype=np.float32),
-        target_logits=np.zeros((len(ids), 1), dtype=np.float32),
+        target_log_probs=np.zeros((len(ids), 1), dtype=np.float32),
     )
 
 
@@ -44,6 +47,43 @@ def test_commits_what_the_rule_chooses() -> None:
     assert rule.pending
     rule.commit(answer(canvas.step(canvas.whole, predict=block), [1, 12, 1, 14], [0.99, 0.2, 0.99, 0.3]))
     assert canvas.tokens.tolist() == [7, 11, MASK, 13, 14]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"unmask": "quota", "steps": 4},
+        {"unmask": "schedule", "steps": 2},
+        {"unmask": "threshold", "threshold": 1.01},
+    ],
+)
+def test_the_most_certain_goes_first_of_those_that_round_to_1(settings: dict[str, Any]) -> None:
+    canvas, rule, block = started([7, *[MASK] * 4], settings=TWO.replace(**settings))
+    result = answer(canvas.step(canvas.whole, predict=block), [11, 12, 13, 14], [1.0] * 4)
+    rule.commit(replace(result, topk_log_probs=-np.array([[4e-9, 20], [3e-9, 20], [1e-9, 20], [2e-9, 20]], dtype=np.float32)))
+    assert canvas.tokens.tolist()[3] == 13
+    assert canvas.tokens.tolist()[1] == MASK
+
+
+@pytest.mark.parametrize(
+    ("changes", "gates"),
+    [
+        ({"unmask": "quota"}, []),
+        ({"unmask": "threshold", "threshold": 0.6}, [0.6]),
+        ({"unmask": "factor", "factor": 1.2}, [1 - 1.2 / 2, 1 - 1.2 / 3, 1 - 1.2 / 4]),
+    ],
+)
+def test_a_trace_has_what_the_rule_chose_by(changes: dict[str, Any], gates: list[float]) -> None:
+    """What the trajectory level of `validate` tells rounding from error by: scores, and the rule's own gates."""
+    canvas = Canvas([7, MASK, 8, MASK, MASK], CONFIG)
+    block = Block(canvas.start, canvas.stop)
+    unmasking = Unmasking(canvas, TWO.replace(**changes), np.random.default_rng(0), traced=True)
+    unmasking.begin(block).commit(answer(canvas.step(canvas.whole, predict=block), [11, 9, 12, 13], [0.7, 0.9, 0.5, 0.2]))
+    (choice,) = unmasking.take_choices()
+    assert choice.positions.tolist() == [1, 3, 4]
+    np.testing.assert_allclose(choice.scores, [0.7, 0.5, 0.2], rtol=1e-6)
+    assert list(choice.gates) == pytest.approx(gates)
+    assert unmasking.take_choices() == []
 
 
 def test_given_tokens_are_no_candidates() -> None:

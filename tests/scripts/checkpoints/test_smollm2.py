@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.checkpoint.checkpoint import Checkpoint, load_transformer
 from dllm_edge.graphs import contract
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.bundle.manifest import CHAT_TEMPLATE
+from dllm_edge.runtime.bundle.tokenizer import BundleTokenizer
 from dllm_edge.scripts.checkpoints.smollm2 import convert, half_split, main, packaged_gguf
 
 TEXT = (Path(__file__).parents[2] / "data" / "english.txt").read_text(encoding="utf-8")
@@ -45,10 +49,10 @@ class Reference:
     logits: NDArray[np.float32]
 
     @cached_property
-    def logsumexp(self) -> NDArray[np.float64]:
-        highest = self.logits.max(-1).astype(np.float64)
-        logsumexp: NDArray[np.float64] = highest + np.log(np.exp(self.logits - highest[:, None]).sum(-1))
-        return logsumexp
+    def log_probs(self) -> NDArray[np.float64]:
+        below = self.logits - self.logits.max(-1).astype(np.float64)[:, None]
+        log_probs: NDArray[np.float64] = below - np.log(np.exp(below).sum(-1))[:, None]
+        return log_probs
 
     @cached_property
     def margins(self) -> NDArray[np.float32]:
@@ -63,7 +67,7 @@ class Reference:
 
     def losses(self) -> NDArray[np.float64]:
         """Negative log probability of each position's next token."""
-        return self.logsumexp - self.logits[np.arange(len(self.ids)), self.following]
+        return -self.log_probs[np.arange(len(self.ids)), self.following]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +117,7 @@ def test_half_split_undoes_the_interleaving() -> None:
     assert np.array_equal(half_split(interleaved, 3), rows)
 
 
-def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any) -> None:
+def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any, tmp_path: Path) -> None:
     ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in (TEXT, "In 1934 it cost $27.50 — naïve, isn't it?", "<|im_start|>user\nHi<|im_end|>\n"):
         assert ours.encode(text).ids == their_tokenizer(text).input_ids
@@ -121,6 +125,11 @@ def test_tokenizer_agrees_with_transformers(folder: Path, their_tokenizer: Any) 
     messages = [{"role": "user", "content": "Who wrote Emma?"}]
     rendered = AutoTokenizer.from_pretrained(folder).apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered == their_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    template = json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    config = Checkpoint.open(folder).config
+    shutil.copy(folder / "tokenizer.json", tmp_path)
+    (tmp_path / CHAT_TEMPLATE).write_text(template)
+    assert BundleTokenizer(tmp_path, config).chat(messages) == rendered
 
 
 def test_digits_stand_alone(folder: Path) -> None:
@@ -185,19 +194,16 @@ class Graph:
 
 def check(reference: Reference, results: list[dict[str, NDArray[Any]]], tolerance: float, margin: float) -> None:
     """Hold the head's outputs of one or more steps, which together cover the text, against the reference."""
-    names = ("topk_ids", "topk_logits", "logsumexp", "entropy", "target_logits")
-    ids, logits, logsumexp, entropy, targets = (np.concatenate([result[name][0] for result in results]) for name in names)
+    names = ("topk_ids", "topk_log_probs", "entropy", "target_log_probs")
+    ids, log_probs, entropy, targets = (np.concatenate([result[name][0] for result in results]) for name in names)
     changed = ids[:, 0] != reference.logits.argmax(-1)
     assert not changed.any() or reference.margins[changed].max() < margin
-    assert np.abs(logits - np.take_along_axis(reference.logits, ids, -1)).max() < tolerance
-    assert (
-        np.abs(targets[:, 0] - np.take_along_axis(reference.logits, reference.following[:, None], -1)[:, 0]).max() < tolerance
-    )
-    assert np.abs(logsumexp - reference.logsumexp).max() < tolerance
-    logs = reference.logits - reference.logsumexp[:, None]
+    logs = reference.log_probs
+    assert np.abs(log_probs - np.take_along_axis(logs, ids, -1)).max() < tolerance
+    assert np.abs(targets[:, 0] + reference.losses()).max() < tolerance
     # A sum of 49,152 products with logits up to 37 loses a digit more than the logits themselves.
     assert np.abs(entropy + (np.exp(logs) * logs).sum(-1)).max() < 2 * tolerance
-    ratio = np.exp((logsumexp - targets[:, 0])[:-1].mean() - reference.losses()[:-1].mean())
+    ratio = np.exp(-targets[:-1, 0].mean() - reference.losses()[:-1].mean())
     assert abs(ratio - 1) < tolerance / 10
 
 

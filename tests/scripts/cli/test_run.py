@@ -73,6 +73,16 @@ def test_run_repeats_itself_by_its_seed(command: Command, bundle: Path) -> None:
     assert first != other
 
 
+def test_run_takes_a_prompt_that_is_rendered_already(command: Command, bundle: Path) -> None:
+    prompt = "user\n\nHi<|eot_id|>"
+    arguments = ("run", bundle, "--prompt", prompt, *SHORT, *BLOCKS, "--json", "--no-chat")
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: the prompt contains the special token '<|eot_id|>', which only the chat template writes: ")
+    code, out, _ = command(*arguments, "--special-tokens")
+    assert (code, parsed(out)["prompt"]) == (0, prompt)
+
+
 BAD_INPUT = {
     "unknown system": (("--system", "magic"), "unknown system 'magic': choose one of vanilla, "),
     "misspelt system": (("--system", "fast-dlm-dual"), "unknown system 'fast-dlm-dual': did you mean 'fast-dllm-dual'? choose"),

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from ...tiny import write_tiny
 from ..conftest import Command, parsed
@@ -40,3 +44,30 @@ def test_validate_fails_against_other_weights(command: Command, bundle: Path, tm
     code, out, _ = command("validate", copy, "--level", "layers", "--checkpoint", other)
     assert code == 1
     assert "layers FAILS" in out
+
+
+def test_a_report_that_cannot_be_written_is_printed_and_the_old_one_stays(
+    command: Command, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    file = copy / "reports" / "validate.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("old")
+
+    def failing(number: int) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fail)
+
+    failing(errno.ENOSPC)
+    code, out, err = command("validate", copy, "--level", "structure", "--json")
+    assert (code, parsed(out)["passed"]) == (2, True)
+    assert "the report is not kept, it cannot be written (No space left on device): make room and validate again" in err
+    assert file.read_text() == "old"
+    assert [entry.name for entry in file.parent.iterdir()] == ["validate.json"]
+    failing(errno.EROFS)
+    code, out, err = command("validate", copy, "--level", "structure", "--json")
+    assert (code, parsed(out)["passed"]) == (0, True)
+    assert err.startswith("warning: ")
+    assert file.read_text() == "old"

@@ -83,16 +83,27 @@ def test_copy_between_other_capacities_and_of_other_numbers_is_refused(
         engine.copy(Lanes(old, 0, count), Lanes(new, 0, 1))
 
 
-def test_store_copies_rows_of_one_sequence_to_slots_of_one_lane(engine: DeviceEngine, device: HostDevice) -> None:
-    """In runs, out of order, and the first and last of both."""
+@pytest.mark.parametrize(
+    ("slots", "rows", "copies"),
+    [
+        ([4, 5, 6, 0, 15, 9], [2, 3, 4, 8, 0, 15], 4),  # out of order, and the first and last of both
+        ([4, 5, 6, 7], [2, 3, 9, 10], 2),  # a gap between rows alone
+        ([4, 5, 9, 10], [2, 3, 4, 5], 2),  # and between slots alone
+        ([4, 5, 6, 7], [3, 2, 1, 0], 4),
+        ([3], [5], 1),
+    ],
+)
+def test_store_copies_rows_of_one_sequence_to_slots_of_one_lane(
+    engine: DeviceEngine, device: HostDevice, slots: list[int], rows: list[int], copies: int
+) -> None:
+    """Each run of both in one copy."""
     kept, cache = noisy(engine, device, 3), noisy(engine, device, 4)
     engine.kept_rows = Lanes(kept, 1, 2)
-    slots, rows = np.array([4, 5, 6, 0, 15, 9]), np.array([2, 3, 4, 8, 0, 15])
     expected = contents(device, cache)
-    engine.store(Lanes(cache, 2, 1), slots, 1, rows)
+    engine.store(Lanes(cache, 2, 1), np.array(slots), 1, np.array(rows))
     expected[:, 2][:, :, slots] = contents(device, kept)[:, 2][:, :, rows]
     np.testing.assert_array_equal(contents(device, cache), expected)
-    assert device.copies == 4
+    assert device.copies == copies
 
 
 def test_store_of_nothing_and_of_rows_that_were_not_kept(engine: DeviceEngine, device: HostDevice) -> None:

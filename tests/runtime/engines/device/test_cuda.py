@@ -59,11 +59,11 @@ def test_memory_goes_back_with_its_last_reference(device: CudaDevice, cuda: Host
     memory, pinned = device.allocate(10), device.pinned(10)
     part = pinned[2:4].view(np.int16)
     device.synchronise()
-    assert len(cuda.allocated) == 2
+    assert (len(cuda.allocated), len(cuda.pinned)) == (2, 1)
     del memory, pinned
-    assert len(cuda.allocated) == 1
+    assert (len(cuda.allocated), len(cuda.pinned)) == (1, 1)
     del part
-    assert len(cuda.allocated) == 0
+    assert (len(cuda.allocated), len(cuda.pinned)) == (0, 0)
 
 
 def test_runs_in_planes_are_copied_between_regions(device: CudaDevice) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
 from ...device_engines import ProfiledExecutor, on_host
 from ...host_device import HostDevice
 from ...host_memory import at
-from ...recorder import finish
+from ...recorder import Recorder, finish
 
 GENERATED, BLOCK = 16, 8
 CONTEXTS = (24, 40)
@@ -153,8 +154,12 @@ def test_without_recording_results_are_the_same_and_one_warning_says_so(bundle: 
 def test_eviction_moves_slots_on_the_device(bundle: Bundle) -> None:
     device = HostDevice()
     engine = engine_for(bundle, ["sparse-dllm"], batch=2, device=device)
-    decode(engine, "sparse-dllm", "quota", [21, 20], max_batch=2)
-    # One upload and one download a forward, and of the queries, the scores and the places for each of two blocks.
+    recorder = Recorder(engine)
+    decode(recorder, "sparse-dllm", "quota", [21, 20], max_batch=2)
+    steps, blocks = len(recorder.launches), 2 * GENERATED // BLOCK
+    assert Counter(recorder.operations) == {"saliency": blocks, "select": blocks}
+    # One upload and one download a step, and for each block of each sequence up with the queries and the places.
+    assert (device.uploads, device.downloads) == (steps + 2 * blocks, steps + blocks)
     assert engine.kept_rows is None
     assert device.copies == 4, "the two lanes have a neighbour each, so that what is kept is copied into them"
 
@@ -235,12 +240,17 @@ def test_what_runs_the_step_is_shown(bundle: Bundle) -> None:
 
 
 def test_freed_caches_make_room(bundle: Bundle) -> None:
+    """What a freed cache leaves is kept for the next of its size; where another size has no room, it goes back."""
     device = HostDevice()
     engine = on_host(bundle, None, device)
-    device.limit = 2 * engine.allocate(1, 100, True, True).nbytes
-    engine.allocate(1, 150, True, True)
+    cache = engine.allocate(1, 96, True, True)
+    device.limit = device.memory.nbytes
     with pytest.raises(DllmEdgeError, match="out of memory"):
-        engine.allocate(4, 150, True, True)
+        engine.allocate(1, 48, True, True)
+    del cache
+    assert device.memory.nbytes == device.limit
+    smaller = engine.allocate(1, 48, True, True)
+    assert smaller.nbytes == device.memory.nbytes < device.limit
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,11 @@ def record(content: bytes) -> FileRecord:
 
 
 def small_bundle(folder: Path) -> Bundle:
-    contents = {graph.file: graph.file.encode() for graph in GRAPHS.values()} | {"weights/model.safetensors": b"weights"}
+    contents = {graph.file: graph.file.encode() for graph in GRAPHS.values()} | {
+        "weights/model.safetensors": b"weights",
+        "tokenizer.json": b"{}",
+        "decoding.json": b"{}",
+    }
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

@@ -11,9 +11,9 @@ import pytest
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.bundle.manifest import FileRecord
 from dllm_edge.runtime.engines.profiles import Workload
-from dllm_edge.runtime.engines.tensorrt.fingerprint import FINGERPRINT, Fingerprint, Flags, read_fingerprint
+from dllm_edge.runtime.engines.tensorrt.fingerprint import FINGERPRINT, Fingerprint, Flags, fingerprint_of, read_fingerprint
 
-from .engine_files import WORKLOAD, add_engine, small_bundle
+from .engine_files import GRAPHS, WORKLOAD, add_engine, record, small_bundle
 
 
 @pytest.fixture
@@ -51,6 +51,19 @@ def test_another_input_is_another_build(fingerprint: Fingerprint, other: dict[st
     assert not fingerprint.same_build(replace(fingerprint, **other))
 
 
+@pytest.mark.parametrize("name", ["weights/model.safetensors", "step.onnx", "saliency.onnx", "select.onnx"])
+def test_other_content_of_equal_size_is_another_build(tmp_path: Path, name: str) -> None:
+    """As weights that were trained further."""
+    bundle = small_bundle(tmp_path)
+    files = bundle.manifest.files
+    changed = replace(bundle, manifest=replace(bundle.manifest, files=files | {name: record(b"x" * files[name].size)}))
+    one, other, same = (
+        fingerprint_of(each, "tensorrt", "10.16.1", ("sm87",), GRAPHS, WORKLOAD, Flags()) for each in (bundle, changed, bundle)
+    )
+    assert one.same_build(same)
+    assert not one.same_build(other)
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -61,6 +74,19 @@ def test_another_input_is_another_build(fingerprint: Fingerprint, other: dict[st
         lambda data: data.update(plans=[]),
         lambda data: data["flags"].update(fast=True),
         lambda data: data["workload"].update(select=[[1, 2, 3]]),
+        lambda data: data["workload"].update(profiles=[]),
+        lambda data: data["workload"]["profiles"][0].update(queries=0),
+        lambda data: data["workload"]["profiles"][0].update(queries=float("nan")),
+        lambda data: data["workload"]["profiles"][0].update(queries="4"),
+        lambda data: data["workload"].update(saliency=[True]),
+        lambda data: data.update(compute="float64"),
+        lambda data: data.update(compute_capabilities=[]),
+        lambda data: data.update(compute_capabilities=[87]),
+        lambda data: data.update(version=10.3),
+        lambda data: data["flags"].update(workspace=1.5),
+        lambda data: data["plans"]["step.plan"].update(size=None),
+        lambda data: data["plans"].update({"../step.plan": data["plans"]["step.plan"]}),
+        lambda data: data["graphs"].update({"step.onnx": 5}),
     ],
 )
 def test_what_is_no_fingerprint_is_none(tmp_path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:

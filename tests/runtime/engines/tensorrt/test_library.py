@@ -33,6 +33,7 @@ def module_of(version: str) -> Any:
         ("tensorrt", "10.14.1.48", ("portable",), (2,)),
         ("tensorrt", "10.15.0", ("fused", "portable"), (2,)),
         ("tensorrt", "10.16.1.11", ("fused", "portable"), (2,)),
+        ("tensorrt", "11.0.0", ("fused", "portable"), ()),
         ("tensorrt", "11.4.0.106", ("fused", "portable"), ()),
         ("tensorrt-rtx", "1.7.1.116", ("fused", "portable"), ()),
     ],

@@ -137,7 +137,7 @@ def test_a_new_engine_is_tried_at_each_profile(bundle: Bundle, library: HostTens
     assert engine.sizes.profiles
     assert ran == list(engine.sizes.profiles)
     outputs = engine.workspace(ran[0]).step_outputs
-    monkeypatch.setattr(engine, "run", lambda profile, *lanes: replace(outputs, logsumexp=np.full(1, np.nan, np.float32)))
+    monkeypatch.setattr(engine, "run", lambda profile, *lanes: replace(outputs, entropy=np.full(1, np.nan, np.float32)))
     with pytest.raises(DllmEdgeError, match="gives no finite numbers: export with --dtype bfloat16"):
         try_engine(engine)
 

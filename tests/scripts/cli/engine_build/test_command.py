@@ -56,8 +56,12 @@ def test_a_build_says_what_it_does_and_a_second_does_nothing(bundle: Path, capsy
     [
         (["--runtime", "cuda"], "unknown runtime 'cuda': choose one of tensorrt, tensorrt-rtx"),
         (["--runtime", "tensorrt-rtx", "--target", "sm87"], "does not build for 'sm87'"),
+        (["--runtime", "tensorrt-rtx", "--target", "sm80"], "does not build for 'sm80': choose of sm86, sm89, sm120, sm121"),
         ([*OPTIONS, "--set", "speed=1"], "none of fast-dllm-dual has a setting 'speed'"),
-        ([*OPTIONS, "--context", "8"], "context 8 has no room for a prompt beside gen_length=16"),
+        (
+            [*OPTIONS, "--context", "8"],
+            "beside gen_length=16: use --context 17 or more, or --gen-length 7 or less",
+        ),
         ([*OPTIONS, "--context", "many"], "--context many: must be numbers from 2 to"),
         ([*OPTIONS, "--compute", "bfloat16"], "needs a step graph that is fused or portable in bfloat16"),
         ([*OPTIONS, "--flavour", "dense"], "does not take the flavour 'dense'"),

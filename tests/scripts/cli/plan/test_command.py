@@ -82,7 +82,10 @@ BAD = {
         ("{model}", "--device", "l4", "--context", "9000"),
         "context 9000 is more than",
     ),
-    "context within the generation": (("{model}", "--device", "l4", "--context", "64"), "must exceed --gen-length 128"),
+    "context within the generation": (
+        ("{model}", "--device", "l4", "--context", "64"),
+        "beside gen_length=128: use --context 129 or more, or --gen-length 63",
+    ),
     "group that does not divide": (("{model}", "--device", "l4", "--weights", "int4", "--group", "96"), "groups of 96"),
 }
 

@@ -31,3 +31,19 @@ def test_nothing_helps(command: Command, llada: Path) -> None:
     code, out, _ = command("plan", llada, "--device", "orin-nano-4gb")
     assert code == 3
     assert "nothing that was tried fits orin-nano-4gb: take a larger device or a smaller model" in out
+
+
+def test_phases_swap_and_profiles_are_told_apart(command: Command, llada: Path) -> None:
+    arguments = ("plan", llada, "--device", "agx-orin-32gb", "--systems", "fast-dllm-dual", "--swap", "40")
+    _, out, _ = command(*arguments)
+    text = " ".join(out.split())
+    assert "building about 55.1 GB on the device, 27.1 GB of it swap (of 40.0 GB)" in text
+    assert "of it 36.0 MB for 2 profiles of the engine file" in text
+    _, out, _ = command(*arguments[:-2])
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("fast-dllm-dual  ")]
+    assert [cell for cell in row if cell in ("yes", "no", "?", "-")] == ["yes", "yes", "no"]
+
+
+def test_a_dtype_that_may_overflow_is_warned_of(command: Command, llada: Path) -> None:
+    _, out, _ = command("plan", llada, "--device", "l4", "--weights", "int8", "--context", "512")
+    assert "warning: linear weights of int8 in groups of 32: not known to work with TensorRT 10.15" in out

@@ -3,10 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dllm_edge import DllmEdgeError
+from dllm_edge.runtime.generate import Model
 from dllm_edge.scripts.cli.terminal import bundles
 
 from ...conftest import Command, parsed
@@ -33,6 +35,22 @@ def test_demo_is_exported_on_first_use_and_kept(
 
     (demo_checkpoint / "config.json").write_text((demo_checkpoint / "config.json").read_text() + "\n")
     assert bundles.demo_path() != path, "another checkpoint is another bundle"
+
+
+@pytest.mark.parametrize("arguments", [("run", "--prompt", "Hi"), ("eval",), ("bench",)], ids=lambda words: words[0])
+def test_threads_reach_the_engine(
+    command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    asked = []
+
+    def load(path: Path, **options: Any) -> Model:
+        asked.append((path, options["threads"]))
+        raise DllmEdgeError("enough")
+
+    monkeypatch.setattr(bundles, "load", load)
+    name, *options = arguments
+    assert [command(name, bundle, *options, *threads)[0] for threads in ((), ("--threads", "3"))] == [2, 2]
+    assert asked == [(bundle, 0), (bundle, 3)]
 
 
 def test_a_missing_demo_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -41,4 +42,27 @@ def test_an_interrupt_leaves_no_traceback(command: Command, bundle: Path, monkey
 
     monkeypatch.setattr("dllm_edge.scripts.cli.terminal.evaluations.evaluate_together", interrupted)
     code, out, err = command("eval", bundle, "--task", "arithmetic")
-    assert (code, out, err) == (130, "", "")
+    assert (code, out, err) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.json"),
+            "out.json: No space left on device: make room",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "out.json"), "out.json: Permission denied"),
+    ],
+)
+def test_a_failed_write_gets_one_line(
+    command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dllm_edge.scripts.cli.terminal.evaluations.evaluate_together", failing)
+    code, out, err = command("eval", bundle, "--task", "arithmetic")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1

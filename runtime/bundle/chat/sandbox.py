@@ -1,9 +1,8 @@
-"""Chat templates, rendered in a sandbox: a template comes with a checkpoint, and must not be able to do more than text."""
+"""What a chat template may do: it comes with a checkpoint, and must not be able to do more than text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +12,6 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-
-from ...graphs.errors import DllmEdgeError
 
 
 class GenerationTag(Extension):
@@ -53,9 +50,15 @@ def raise_exception(message: object) -> None:
     raise TemplateError(str(message))
 
 
-def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
+def tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     """Write JSON as models saw it in training; Jinja's own filter escapes it for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def make_dict(*args: Any, **fields: Any) -> dict[Any, Any]:
@@ -77,22 +80,3 @@ def environment() -> ImmutableSandboxedEnvironment:
 def compiled(template: str) -> Template:
     """Return the template compiled; raises `TemplateError` where its syntax is wrong."""
     return environment().from_string(template)
-
-
-def render(template: str, messages: Sequence[Mapping[str, str]], **tokens: str) -> str:
-    """Return the prompt of `messages`, ending where the assistant's turn begins. `tokens`: `bos_token` and `eos_token`.
-
-    Raises `DllmEdgeError` for malformed messages and for whatever the template does wrong.
-    """
-    if not messages or not all(is_message(message) for message in messages):
-        raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
-    try:
-        return compiled(template).render(messages=[dict(message) for message in messages], add_generation_prompt=True, **tokens)
-    except Exception as error:  # a template can fail in every way that an expression can
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({reason})") from error
-
-
-def is_message(message: object) -> bool:
-    """Return whether `message` has a `role` and a `content`, both of them text."""
-    return isinstance(message, Mapping) and all(isinstance(message.get(field), str) for field in ("role", "content"))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.systems.defaults import settings_of
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Callable[..., Path]) -> Bundle:
+    return Bundle.open(tiny_bundle("llada"))
+
+
+@pytest.mark.parametrize(
+    ("system", "changes", "warning"),
+    [
+        (
+            "vanilla",
+            {"threshold": "0.8"},
+            "threshold is not read: threshold reads it, .* unmask=quota: set unmask=threshold",
+        ),
+        (
+            "vanilla",
+            {"factor": 2.0, "unmask": "threshold"},
+            "factor is not read: factor reads it, .* unmask=threshold: set unmask=factor",
+        ),
+        ("fast-dllm-dual", {"steps": 0}, "steps is not read: quota and schedule read it, .* unmask=threshold"),
+    ],
+)
+def test_a_setting_that_the_rule_does_not_read(bundle: Bundle, system: str, changes: dict[str, Any], warning: str) -> None:
+    with pytest.warns(UserWarning, match=warning):
+        settings_of(bundle, system, changes)
+
+
+@pytest.mark.parametrize(
+    ("system", "changes"),
+    [
+        ("vanilla", {"threshold": 0.8, "unmask": "threshold"}),
+        ("fast-dllm-dual", {"threshold": 0.8}),
+        ("fast-dllm-dual", {"refresh": 2, "temperature": 0.5}),
+        ("sparse-dllm", {"retention": 0.5}),
+        ("vanilla", {}),
+    ],
+)
+def test_settings_that_are_read(bundle: Bundle, system: str, changes: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        settings_of(bundle, system, changes)
