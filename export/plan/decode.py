@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...runtime.decoding.settings import BLOCK_LENGTH, DECLARED, GEN_LENGTH, Settings
+from ...runtime.decoding.settings import BLOCK_LENGTH, GEN_LENGTH, Settings
+from ...runtime.systems.sparse_dllm import RETENTION
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Decode:
     context: int
     gen_length: int = GEN_LENGTH.default
     block_length: int = BLOCK_LENGTH.default
-    retention: float = DECLARED["retention"].default
+    retention: float = RETENTION.default
     batch: int = 1
 
     @property
