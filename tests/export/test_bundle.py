@@ -176,7 +176,7 @@ def test_an_adapter_cannot_be_linked(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_paths_that_are_taken(checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "bundle")
-    assert "already holds a bundle: remove it" in refusal(checkpoint, tmp_path / "bundle")
+    assert "already holds a bundle: give --overwrite" in refusal(checkpoint, tmp_path / "bundle")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes").write_text("mine")
     for overwrite in (False, True):
