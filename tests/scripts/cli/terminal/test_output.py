@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_export_and_plan_print_paths_as_they_are(command: Command, strange: Path
     new = strange.with_name(f"new{NAME}")
     code, out, err = command("export", checkpoint_of(strange), new, "--flavour", "portable")
     assert (code, "Traceback" in err) == (0, False)
-    assert f"dllm-edge validate {new} --checkpoint {checkpoint_of(strange)}" in out
+    assert f"dllm-edge validate {shlex.quote(str(new))} --checkpoint {shlex.quote(str(checkpoint_of(strange)))}" in out
     code, out, _ = command("plan", checkpoint_of(strange), "--device", "orin-nano-8gb")
     assert code in (0, 3)
     assert checkpoint_of(strange).name in out
