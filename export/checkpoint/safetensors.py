@@ -59,8 +59,6 @@ def read_header(file: Path, dtypes: Mapping[str, DType] = CHECKPOINT_DTYPES) -> 
 
     Raises `DllmEdgeError` for a damaged file, for a tensor of another dtype, and for what the safetensors library refuses.
     """
-    if file.exists() and not file.is_file():
-        raise DllmEdgeError(f"{file}: is no file: give a whole Hugging Face folder")
     try:
         size = file.stat().st_size
         with open_regular(file) as stream:

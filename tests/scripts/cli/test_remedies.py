@@ -124,6 +124,10 @@ NAMED_ONLY = {
         "--flavour both and --overwrite",
         "no bundle, it has no",
         "hf download",
+        "allow special tokens in prompts",
+        "export it as it is with --allow-nonfinite",
+        "chat=False, --no-chat",
+        "make it with 'dllm-edge info demo'",
     ),
     "installs something": ("pip install", "pip uninstall"),
     "a device's own figures": ("--memory and --bandwidth", "--bandwidth 51", "--bandwidth 102", "--tflops 19.2"),
@@ -172,7 +176,9 @@ FOREIGN = {"force-reinstall", "no-deps", "upgrade", "system-site-packages", "loc
 def options() -> set[str]:
     """The names of all options of all commands."""
     loaded = [load_command(name) for name in COMMANDS]
-    return {option for command in loaded for parameter in command.params for option in parameter.opts}
+    return {
+        option for command in loaded for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
 
 
 @pytest.mark.parametrize(("file", "text"), STRINGS, ids=lambda part: part[:60])

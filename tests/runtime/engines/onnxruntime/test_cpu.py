@@ -21,6 +21,8 @@ from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 
 Array = NDArray[Any]
 TOLERANCE = 2e-4
+# What comes before the keys and values.
+HEAD_OUTPUTS = len(fields(StepOutputs))
 
 
 @pytest.fixture(scope="module", params=["llada", "dream"])
@@ -98,7 +100,7 @@ def test_a_refresh_lands_in_its_own_lane_alone(lane: int, engine: OnnxRuntimeEng
     engine.run(profile, None, bind=Lanes(cache, lane, 1))
     others = [other for other in range(3) if other != lane]
     assert (cache.tensors[:, others] == before[:, others]).all()
-    for tensor, expected in zip(cache.tensors[:, lane], plain(engine, profile, None)[6:], strict=True):
+    for tensor, expected in zip(cache.tensors[:, lane], plain(engine, profile, None)[HEAD_OUTPUTS:], strict=True):
         assert (tensor == expected[0]).all()
 
 
@@ -136,7 +138,7 @@ def test_kept_rows_can_be_stored(bound: bool, engine: OnnxRuntimeEngine) -> None
     fill(engine, profile)
     engine.run(profile, None, bind=Lanes(cache, 1, 1) if bound else None, keep_rows=True)
     engine.store(Lanes(target, 0, 1), np.array([4, 2]), 0, np.array([0, 5]))
-    for stored, expected in zip(target.tensors[:, 0], plain(engine, profile, None)[6:], strict=True):
+    for stored, expected in zip(target.tensors[:, 0], plain(engine, profile, None)[HEAD_OUTPUTS:], strict=True):
         assert (stored[:, [4, 2]] == expected[0][:, [0, 5]]).all()
 
 
@@ -152,7 +154,7 @@ def test_saliency_is_that_of_the_queries_and_the_keys(engine: OnnxRuntimeEngine,
     """Over each query head by itself: a key head serves several, and the graph reports the mean of their group."""
     profile, cache = Profile(1, 7, 0, 2), noisy(engine, 1, 7)
     fill(engine, profile)
-    queries = copied(engine.run(profile, None, bind=Lanes(cache, 0, 1)))[5][0]
+    queries = copied(engine.run(profile, None, bind=Lanes(cache, 0, 1)))[-1][0]
     scores = engine.saliency(Lanes(cache, 0, 1), queries)
     assert queries.shape == (bundle.config.layers, bundle.config.kv_heads, bundle.config.head_dim)
     for layer in range(bundle.config.layers):
@@ -174,7 +176,7 @@ def test_caches_that_come_and_go_are_never_mixed_up(engine: OnnxRuntimeEngine) -
         step, refresh = Profile(lanes.count, 3, capacity, 3), Profile(1, capacity, 0, 1)
         fill(engine, refresh, turn)
         engine.run(refresh, None, bind=Lanes(cache, first, 1))
-        for tensor, expected in zip(cache.tensors[:, first], plain(engine, refresh, None)[6:], strict=True):
+        for tensor, expected in zip(cache.tensors[:, first], plain(engine, refresh, None)[HEAD_OUTPUTS:], strict=True):
             assert (tensor == expected[0]).all()
         fill(engine, step, turn)
         outputs = copied(engine.run(step, lanes))
