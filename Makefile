@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up; `make setup PYTHON=/path/to/python3.12` chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines fuzz mutants lint format bench clean
+.PHONY: help setup demo test test-engines test-cuda-host fuzz mutants lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,11 +14,16 @@ MUTANTS_ARGUMENTS ?=
 # TensorRT's Python bindings, whose names the tests look up: they are downloaded, not installed.
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
 BINDINGS_STAMP := $(VENV)/bindings/.stamp
+# ONNX Runtime's CUDA provider beside the environment, whose onnxruntime it excludes, and headers to compile stubs with.
+CUDA_HOST := .venvs/cuda-host
+CUDA_HOST_STAMP := $(CUDA_HOST)/.stamp
+CUDA_HOST_TESTS := tests/runtime/engines/onnxruntime/cuda_host
 
 help:
 	@echo "make demo    export, validate and decode the embedded model"
 	@echo "make test    formatting, lint, types and tests"
 	@echo "make test-engines  build every TensorRT-RTX engine there is to build"
+	@echo "make test-cuda-host  run ONNX Runtime's CUDA provider over stubs of CUDA's libraries, without a GPU"
 	@echo "make fuzz    try damaged files and odd settings for as long as MINUTES says (60)"
 	@echo "make mutants   put defects into copies of the package, and see whether a test notices (hours)"
 	@echo "make bench   speed and memory, as ratios in one run"
@@ -55,6 +60,20 @@ test: lint $(BINDINGS_STAMP)
 
 test-engines: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m engines $(TEST_ARGUMENTS) tests/export/tensorrt
+
+test-cuda-host: $(CUDA_HOST_STAMP)
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CUDA_HOST) $(BIN)/python -m pytest -n $(WORKERS) -m cuda_host $(TEST_ARGUMENTS) $(CUDA_HOST_TESTS)
+
+$(CUDA_HOST_STAMP): constraints.txt $(CUDA_HOST_TESTS)/cudart.c $(CUDA_HOST_TESTS)/libraries.py | $(STAMP)
+	@command -v cc >/dev/null && command -v nm >/dev/null || { \
+	    echo "make test-cuda-host: needs a C compiler, cc, and nm: install gcc and binutils" >&2; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make test-cuda-host: needs Python 3.11 or later: make clean, then make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ -d $(CUDA_HOST)/onnxruntime ] || $(PIP) --no-deps --target $(CUDA_HOST) onnxruntime-gpu nvidia-cuda-runtime nvidia-cuda-crt || { \
+	    echo "make test-cuda-host: pip failed, for the reason above; run the same command again" >&2; exit 1; }
+	@rm -rf $(CUDA_HOST)/nvidia/cu13/lib
+	@$(BIN)/python -m $(subst /,.,$(CUDA_HOST_TESTS)).libraries $(CUDA_HOST)
+	@touch $@
 
 fuzz: $(STAMP)
 	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \

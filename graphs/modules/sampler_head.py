@@ -45,7 +45,7 @@ class SamplerHead(nn.Module):
         Near 1, a probability's distance to 1 is the sum of the others' `exp(logit - highest)`: that sum is taken without the
         highest, whose term is 1, and never subtracted from anything.
         """
-        # A sum, not a choice between two: on a CPU four times as fast.
+        # A sum and not a choice between two, which takes a CPU longer.
         allowed = logits + torch.where(self.forbidden, torch.finfo(torch.float32).min, 0.0)
         best = torch.topk(allowed, self.candidates, dim=-1)
         rival, rival_id = self._rival(logits)

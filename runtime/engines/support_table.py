@@ -85,14 +85,14 @@ NOT_RTX = Known("refused", "TensorRT-RTX is not made for it", "--runtime tensorr
 BOTH: tuple[Flavour, ...] = ("fused", "portable")
 PORTABLE: tuple[Flavour, ...] = ("portable",)
 ON_RTX = _integers(BUILT, BUILT)
-ON_ARM = _integers(EXPECTED, EXPECTED)
+ON_ARM = ON_CUDA = _integers(EXPECTED, EXPECTED)
 
 TABLE: tuple[EngineRow, ...] = (
     EngineRow("onnxruntime-x86_64", "ONNX Runtime on x86-64", (1, 24), None, "run", BOTH, _integers(RUN, RUN)),
     EngineRow("onnxruntime-x86_64", "ONNX Runtime 1.23 on x86-64", (1, 23), (1, 24), "run", PORTABLE, _integers(RUN, RUN)),
     EngineRow("onnxruntime-aarch64", "ONNX Runtime on aarch64", (1, 24), None, "expected", BOTH, ON_ARM),
     EngineRow("onnxruntime-aarch64", "ONNX Runtime 1.23 on aarch64", (1, 23), (1, 24), "expected", PORTABLE, ON_ARM),
-    EngineRow("onnxruntime-cuda", "ONNX Runtime's CUDA provider", (1, 24), None, "expected", BOTH, _integers(UNTRIED, UNTRIED)),
+    EngineRow("onnxruntime-cuda", "ONNX Runtime's CUDA provider", (1, 24), None, "expected", BOTH, ON_CUDA),
     EngineRow("tensorrt-rtx", "TensorRT-RTX", (1, 0), None, "built", BOTH, ON_RTX, RTX, RTX_UNBUILT, others=NOT_RTX),
     _tensorrt("TensorRT 10.15 and later", (10, 15), None, BOTH, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),
     _tensorrt("TensorRT 10.4 to 10.14", (10, 4), (10, 15), PORTABLE, _integers(UNTRIED, EXPECTED, SMALL_GROUP)),

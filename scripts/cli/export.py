@@ -11,7 +11,7 @@ from ...graphs.families import FAMILIES, float16_warning
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.engines.support import LEVELS, levels_by_engine
 from ...runtime.engines.support_table import Level
-from .start import leaving_at_once
+from .start import LeavingAtOnce
 from .terminal.bundles import require_export
 from .terminal.options import CheckpointArgument, ExportOptions, JsonOption, NewBundleArgument
 from .terminal.output import key_values, log, print_json, screen, size
@@ -27,7 +27,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     require_export()
-    with leaving_at_once():
+    with LeavingAtOnce():
         from ...export.bundle import export_bundle
         from ...export.weights.report import read_weight_report
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from .start import leaving_at_once
+from .start import LeavingAtOnce
 from .terminal.launch import app_of, launch, new_app
 
 
@@ -57,7 +57,7 @@ class LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """Return a command with its options, for Click."""
     module, text = COMMANDS[name]
-    with leaving_at_once():
+    with LeavingAtOnce():
         command = import_module(f".{module}", __package__).command
     return typer.main.get_command(app_of(command, name=name, help=text))
 

@@ -1,12 +1,16 @@
-"""The first module of the command line: it catches an interrupt that comes while the others are imported."""
+"""The first module of the command line: it catches an interrupt that comes while the others are imported.
+
+It imports as little as it can, since nothing catches what comes before.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import current_thread, main_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any as Handler
 
 ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -17,24 +21,31 @@ def leave(number: int, _: object) -> None:
     os._exit(128 + number)
 
 
-@contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """While this lasts, a signal that ends the process does so by `leave`; one that is ignored, as under nohup, stays so."""
-    here = current_thread() is main_thread()
-    previous = {number: signal.getsignal(number) for number in ENDINGS if here}
-    caught = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
-    for number in caught:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number, handler in caught.items():
-            signal.signal(number, handler)
+class LeavingAtOnce:
+    """While this lasts, a signal that ends the process does so by `leave`; one that is ignored, as under nohup, stays so.
+
+    Threads other than the first cannot change that, and do not.
+    """
+
+    def __enter__(self) -> None:
+        handlers: dict[signal.Signals, Handler] = {number: signal.getsignal(number) for number in ENDINGS}
+        self.caught = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+        self._handle(dict.fromkeys(self.caught, leave))
+
+    def __exit__(self, *_: object) -> None:
+        self._handle(self.caught)
+
+    def _handle(self, handlers: dict[signal.Signals, Handler]) -> None:
+        try:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        except ValueError:
+            return
 
 
 def main() -> None:
     """Import the command line and run it."""
-    with leaving_at_once():
+    with LeavingAtOnce():
         from .main import main as run
     try:
         run()

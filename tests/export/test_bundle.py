@@ -105,14 +105,14 @@ def test_other_precisions_have_float32_twins(tiny_bundle: Callable[..., Path]) -
     ]
 
 
-def no_graph(_: object, folder: Path, *__: object) -> list[GraphFile]:
-    """Write an empty file in the place of all graphs."""
+def write_none(_: object, folder: Path, *__: object) -> list[GraphFile]:
+    """Write an empty graph, where it is other files that a test is about."""
     (folder / "step.onnx").write_bytes(b"")
     return [GraphFile("step.onnx", "fused", "float32", 23)]
 
 
 def test_qwen_2_families_stay_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", no_graph)
+    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", write_none)
     half = write_tiny(tmp_path / "checkpoint", "dream", dtype="float16")
     assert export(half, tmp_path / "bundle").manifest.stored == "bfloat16"
     assert export(half, tmp_path / "asked", dtype="float16").manifest.stored == "float16"
@@ -225,7 +225,7 @@ def test_a_disk_that_would_be_full(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     """To the byte: the tensors as they will be stored, but for linked ones, and the margin for all else."""
-    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", no_graph)
+    monkeypatch.setattr("dllm_edge.export.bundle._write_graphs", write_none)
     files = (export(checkpoint, tmp_path / "measured", **options).path / "weights").iterdir()
     tensors = 0 if "link" in options else sum(tensor.nbytes for file in files for tensor in load_file(file).values())
     for free, enough in ((MARGIN + tensors - 1, False), (MARGIN + tensors, True)):

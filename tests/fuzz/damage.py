@@ -46,7 +46,7 @@ def damaged_json(draw: st.DrawFn, data: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         paths = list(_paths(data))
         if not paths:
-            return draw(st.sampled_from(VALUES))
+            return copy.deepcopy(draw(st.sampled_from(VALUES)))
         data = _damaged(draw, data, draw(st.sampled_from(paths)), paths)
     return data
 
@@ -95,7 +95,8 @@ def _damaged(draw: st.DrawFn, data: Any, path: Path, paths: list[Path]) -> Any:
         parent = parent[key]
     match draw(st.sampled_from(["replace", "replace", "replace", "leave out", "add", "exchange", "wrap", "number"])):
         case "replace":
-            parent[last] = draw(st.sampled_from(VALUES))
+            # A copy: what is drawn next may be put into it.
+            parent[last] = copy.deepcopy(draw(st.sampled_from(VALUES)))
         case "leave out":
             del parent[last]
         case "add" if isinstance(parent, dict):

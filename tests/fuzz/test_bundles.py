@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,14 @@ def tries(bundle: Path) -> None:
 
 
 def seal(folder: Path, manifest: Any) -> None:
-    """Write a manifest with the hash that is over its fields, as one does who changes it on purpose."""
+    """Write a manifest with the hash that is over its fields, as one does who changes it on purpose.
+
+    What Python cannot read (deep nesting, numbers of thousands of digits) has none.
+    """
     if isinstance(manifest, dict):
-        fields = json.loads(dumped({name: value for name, value in manifest.items() if name != SEAL}))
-        manifest = fields | {SEAL: hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()}
+        with suppress(ValueError, RecursionError):
+            fields = json.loads(dumped({name: value for name, value in manifest.items() if name != SEAL}))
+            manifest = fields | {SEAL: hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()}
     (folder / MANIFEST).write_bytes(dumped(manifest))
 
 
@@ -78,7 +83,7 @@ def test_settings_and_tokenizers(tiny_bundle: Callable[..., Path], data: st.Data
 def test_files(tiny_bundle: Callable[..., Path], data: st.DataObject) -> None:
     """What is not what the manifest says is never run."""
     source = tiny_bundle("llada")
-    files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file() and "reports" not in path.parts)
+    files = sorted(json.loads((source / MANIFEST).read_text())["files"])
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(shutil.copytree(source, Path(folder) / "bundle"))
         file = bundle / data.draw(st.sampled_from(files))

@@ -26,10 +26,11 @@ REMEDY = "run 'dllm-edge build BUNDLE'"
 class ProfiledExecutor(OnnxRuntimeExecutor):
     """Runs at the shapes of a workload and refuses all others, as an engine of fixed profiles does."""
 
-    recordable = True
+    warm_ups = 1
 
     def __init__(self, *arguments: Any, host: HostDevice, workload: dict[str, list[Shapes]] | None) -> None:
         super().__init__(*arguments)
+        self.recordable = True
         self.host, self.workload, self.prepared = host, workload, Counter[str]()
 
     def prepare(self, graph: str, shapes: Shapes, addresses: dict[str, int], recorded: bool = False) -> Launch:

@@ -5,6 +5,7 @@ Arguments are those of cuda-python, so that what the device does with them is wh
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ class HostCuda:
         self.real, self.memory, self.captures = runtime, memory, captures
         self.allocated, self.work, self.last_error = LiveMemory(), HostStream(), runtime.cudaError_t.cudaSuccess
         self.graphs: dict[int, list[Work]] = {}
+        self.kinds: weakref.WeakKeyDictionary[Work, Any] = weakref.WeakKeyDictionary()
         self.integrated, self.patience, self.slept, self.mapped = integrated, 1 << 40, 0, set[int]()
         self.pinned = set[int]()
         self.launched = self.instantiated = 0
@@ -108,8 +110,12 @@ class HostCuda:
         if not self.allocated.holds(src, count):
             # Memory that is not pinned is read at once.
             staged = at(src, count).copy()
-            return self.do(lambda: self._copy(dst, staged), stream)
-        return self.do(lambda: self._copy(dst, self.allocated.view(src, count)), stream)
+            return self._do_copy(lambda: self._copy(dst, staged), kind, stream)
+        return self._do_copy(lambda: self._copy(dst, self.allocated.view(src, count)), kind, stream)
+
+    def _do_copy(self, work: Work, kind: Any, stream: int) -> tuple[Any, ...]:
+        self.kinds[work] = kind
+        return self.do(work, stream)
 
     def of_host(self, address: int) -> bool:
         """Whether memory is the host's, pinned or not."""
@@ -130,7 +136,8 @@ class HostCuda:
             first = int(pointer.ptr) + position.y * pointer.pitch + position.x
             regions.append((first, pointer.pitch, pointer.pitch * pointer.ysize))
         target, source = regions
-        return self.do(partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth), stream)
+        copy = partial(self._copy_runs, target, source, extent.width, extent.height, extent.depth)
+        return self._do_copy(copy, p.kind, stream)
 
     def _copy_runs(self, target: Pitched, source: Pitched, width: int, rows: int, planes: int) -> None:
         for plane in range(planes):
@@ -176,6 +183,18 @@ class HostCuda:
         if not self.captures:
             return (self.real.cudaError_t.cudaErrorStreamCaptureInvalidated, None)
         return self.answer(recorded)
+
+    def cudaGraphGetNodes(self, graph: Any, numNodes: int = 0) -> tuple[Any, ...]:  # noqa: N802, N803
+        return self.answer(list(graph)[:numNodes], len(graph))
+
+    def cudaGraphNodeGetType(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
+        types = self.real.cudaGraphNodeType
+        return self.answer(types.cudaGraphNodeTypeMemcpy if node in self.kinds else types.cudaGraphNodeTypeMemset)
+
+    def cudaGraphMemcpyNodeGetParams(self, node: Work) -> tuple[Any, ...]:  # noqa: N802
+        parameters = self.real.cudaMemcpy3DParms()
+        parameters.kind = self.kinds[node]
+        return self.answer(parameters)
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
         self.instantiated += 1

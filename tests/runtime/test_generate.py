@@ -239,10 +239,10 @@ def test_watching_a_decode(model: Model) -> None:
 @pytest.mark.parametrize("family", ["llada", "dream", "sdar"])
 def test_a_loaded_bundle_decodes_by_its_own_settings(family: str, tiny_bundle: Callable[..., Path]) -> None:
     pytest.importorskip("torch", reason="a bundle is exported for this")
-    model = dllm_edge.load(tiny_bundle(family), threads=3)
+    model = dllm_edge.load(tiny_bundle(family), threads=2)
     loaded = model.engine.loaded_step()
     assert loaded
-    assert loaded.handle.get_session_options().intra_op_num_threads == 3
+    assert loaded.handle.get_session_options().intra_op_num_threads == 2
     for system in SYSTEMS:
         if model.config.attention not in SYSTEMS[system].attention:
             with pytest.raises(DllmEdgeError, match="not for models with block-causal attention: use vanilla"):

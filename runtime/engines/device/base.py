@@ -93,10 +93,16 @@ class Device(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a bundle's graphs on a device, in its stream. `recordable`: its launches only give work to the stream."""
+    """Runs a bundle's graphs on a device, in its stream.
+
+    `recordable`: its launches only give work to the stream, once each was done `warm_ups` times.
+    """
 
     @property
     def recordable(self) -> bool: ...
+
+    @property
+    def warm_ups(self) -> int: ...
 
     @property
     def versions(self) -> Mapping[str, str]:

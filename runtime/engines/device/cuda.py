@@ -15,6 +15,7 @@ import numpy as np
 from ....graphs.errors import DllmEdgeError
 from ...arrays import ByteArray
 from .base import Launch, Memory, RecordingError, Region
+from .recording import foreign_host_work
 
 INSTALL = "install cuda-python with pip install 'cuda-python<13' for a CUDA 12 driver, pip install cuda-python for CUDA 13"
 # What a wait spins for before it sleeps, where the GPU shares the host's memory and so its power: waking up takes 0.05 ms.
@@ -32,7 +33,7 @@ class CudaDevice:
     """The GPU of number `index`. Raises `DllmEdgeError` without cuda-python, a driver or such a GPU."""
 
     def __init__(self, index: int = 0) -> None:
-        self.cuda = _bindings()
+        self.cuda, self.uploads = _bindings(), 0
         # Where waits sleep is `_wait_asleep`'s choice, not that of a Jetson in its low power modes.
         self.cuda.cudaSetDeviceFlags(self.cuda.cudaDeviceScheduleSpin)
         self._check("cudaSetDevice", index)
@@ -68,6 +69,7 @@ class CudaDevice:
         return int(self._check("cudaHostGetDevicePointer", host.ctypes.data, 0))
 
     def upload(self, target: int, source: ByteArray) -> None:
+        self.uploads += 1
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._check("cudaMemcpyAsync", target, source.ctypes.data, source.nbytes, kind, self.stream)
 
@@ -105,6 +107,7 @@ class CudaDevice:
         cuda, stream, collecting = self.cuda, self.stream, gc.isenabled()
         self._check("cudaStreamBeginCapture", stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         reason: object = None
+        uploads = self.uploads
         gc.disable()  # what is collected may free memory of the device, which breaks off a recording
         try:
             work()
@@ -114,6 +117,8 @@ class CudaDevice:
             if collecting:
                 gc.enable()
         status, graph = cuda.cudaStreamEndCapture(stream)
+        if reason is None and status == cuda.cudaError_t.cudaSuccess:
+            reason = foreign_host_work(cuda, graph, self.uploads - uploads)
         if reason is None and status == cuda.cudaError_t.cudaSuccess:
             status, recorded = cuda.cudaGraphInstantiate(graph, 0)
             cuda.cudaGraphDestroy(graph)

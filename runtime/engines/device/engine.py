@@ -70,7 +70,8 @@ class DeviceEngine(DeviceCaches):
         else:
             recorded = self.records and cache is not None and bind is None
             step = self._step(profile, workspace, cache, new, recorded)
-            step()
+            for _ in range(self.executor.warm_ups if recorded else 1):
+                step()
             workspace.launches.put(key, self._recorded(step) if recorded else step)
         self.device.synchronise()
         self.kept_rows = new if keep_rows else None

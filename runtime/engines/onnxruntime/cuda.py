@@ -6,17 +6,21 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from ....graphs import contract
+from ....graphs.contract import Profile
 from ....graphs.dtypes import DType
 from ....graphs.errors import DllmEdgeError
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
+from ..base import Lanes
 from ..device.cuda import CudaDevice
 from ..device.engine import DeviceEngine
 from ..sizes import RoundedSizes, slot_multiple
 from .cpu import open_session
+from .cuda_libraries import CUDNN_INSTALL, cudnn, load_cuda_libraries
 from .executor import OnnxRuntimeExecutor
 
 PROVIDER = "CUDAExecutionProvider"
@@ -26,30 +30,65 @@ INSTALL = (
 # What the names of nodes begin with that compute shapes, which belong on the host.
 SHAPE_WORK = "shape."
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+# Weights are taken once and stay: from an arena that grows in doublings they would take up to twice their bytes.
+WEIGHTS_OUTSIDE_ARENA = "session.use_device_allocator_for_initializers"
 
 
 def open_cuda(bundle: Bundle, compute_dtype: str | None = None, flavour: str | None = None) -> DeviceEngine:
     """Open the engine of `bundle` on the first GPU; raises `DllmEdgeError` where ONNX Runtime cannot run all of it there.
 
-    `compute_dtype` is that of graphs and caches, by default the bundle's; `flavour` overrides the choice: the fused one
-    where the provider has all its operators, else the portable one.
+    `compute_dtype` is that of graphs and caches, by default the bundle's where the provider computes in it; `flavour`
+    overrides the choice: the fused one where the provider has all its operators, else the portable one.
     """
     _check_provider()
-    onnxruntime.preload_dlls()  # those that pip has installed, where nobody has loaded them
+    load_cuda_libraries()
     device = CudaDevice()
-    dtype = bundle.graph(["fused", "portable"], compute_dtype or bundle.manifest.compute).compute
+    dtype = _compute_dtype(bundle, compute_dtype)
     provider = cuda_provider(device)
     sessions = {name: _open(bundle, bundle.graph(["portable"], dtype, name), provider) for name in ("saliency", "select")}
     sessions["step"] = _first_that_fits(bundle, dtype, [flavour] if flavour else ["fused", "portable"], provider)
     candidates = bundle.manifest.candidates
     specs = {name: contract.interface(name, bundle.config, dtype, candidates) for name in sessions}
     executor, sizes = OnnxRuntimeExecutor(sessions, specs, "cuda"), RoundedSizes(slot_multiple(bundle.config))
-    return DeviceEngine("onnxruntime-cuda", bundle.config, dtype, candidates, device, executor, sizes)
+    engine = DeviceEngine("onnxruntime-cuda", bundle.config, dtype, candidates, device, executor, sizes)
+    _try_graphs(engine)
+    return engine
+
+
+def _compute_dtype(bundle: Bundle, wanted: str | None) -> DType:
+    """Return the dtype to compute in; weights of integers are never dequantised to bfloat16, for which there is no kernel."""
+    dtype = wanted or bundle.manifest.compute
+    if dtype == "bfloat16" and bundle.manifest.weights.quantised:
+        reason = "ONNX Runtime's CUDA provider does not compute in bfloat16 over weights of integers"
+        if wanted:
+            raise DllmEdgeError(f"{bundle.path}: {reason}: use --compute float32, which every bundle has, or --engine tensorrt")
+        warnings.warn(f"{reason}: computing in float32, with caches of twice the size", stacklevel=3)
+        dtype = "float32"
+    return bundle.graph(["fused", "portable"], dtype).compute
+
+
+def _try_graphs(engine: DeviceEngine) -> None:
+    """Run each graph once; raises `DllmEdgeError` where one fails: some libraries are only looked for when a kernel runs."""
+    profile = engine.profile(Profile(1, 1, 1, 1))
+    old, new = (Lanes(engine.new_cache(1, profile.capacity), 0, 1) for _ in range(2))
+    config = engine.config
+    try:
+        engine.run(profile, None)
+        engine.saliency(old, np.zeros((config.layers, config.kv_heads, config.head_dim), dtype=np.float32))
+        engine.select(old, np.zeros((config.layers, 1), dtype=np.int64), new)
+    except DllmEdgeError as error:
+        if cudnn() is None:
+            raise DllmEdgeError(f"ONNX Runtime's CUDA provider does not find cuDNN 9: {CUDNN_INSTALL}") from error
+        raise
 
 
 def cuda_provider(device: CudaDevice) -> tuple[str, dict[str, str]]:
-    """Return the provider over the device's own stream, with its options: float32 is computed in float32, not in TF32."""
-    return PROVIDER, {"device_id": "0", "user_compute_stream": str(device.stream), "use_tf32": "0"}
+    """Return the provider with its options.
+
+    All is done in the device's stream; float32 is computed in float32, not in TF32; the arena grows by what is asked for.
+    """
+    stream, growth = str(device.stream), "kSameAsRequested"
+    return PROVIDER, {"device_id": "0", "user_compute_stream": stream, "use_tf32": "0", "arena_extend_strategy": growth}
 
 
 def _check_provider() -> None:
@@ -76,6 +115,7 @@ def _open(bundle: Bundle, graph: GraphFile, provider: Any) -> onnxruntime.Infere
     """Open a session all of whose work is on the GPU."""
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
+    options.add_session_config_entry(WEIGHTS_OUTSIDE_ARENA, "1")
     session = open_session(bundle, graph, options, [provider, "CPUExecutionProvider"])
     if PROVIDER not in session.get_providers():
         raise DllmEdgeError(f"ONNX Runtime's CUDA provider did not load: see 'dllm-edge doctor'; or {INSTALL}")

@@ -6,6 +6,7 @@ import onnxruntime
 
 from ....graphs.contract import TensorSpec
 from ....graphs.dtypes import DTYPES
+from ....graphs.errors import DllmEdgeError
 from ..base import LoadedGraph
 from ..device.base import Launch
 from ..profiles import Shapes
@@ -17,11 +18,12 @@ Specs = tuple[list[TensorSpec], list[TensorSpec]]
 class OnnxRuntimeExecutor:
     """Sessions by graph; `device` is where their tensors are: `cpu` or `cuda`."""
 
-    # A run asks for memory and waits for shapes, which a CUDA graph cannot hold.
-    recordable = False
+    # The first run of a shape finds out what memory it takes, and the second takes it as one piece.
+    warm_ups = 2
 
     def __init__(self, sessions: dict[str, onnxruntime.InferenceSession], specs: dict[str, Specs], device: str) -> None:
         self.sessions, self.specs, self.device = sessions, specs, device
+        self.recordable = device == "cuda"
         self.versions = {"onnxruntime": onnxruntime.__version__}
         self.options = onnxruntime.RunOptions()
         # The stream is ours: whoever needs the answers waits for it.
@@ -37,7 +39,17 @@ class OnnxRuntimeExecutor:
                 if spec.name in addresses:
                     # By ONNX's own number: numpy has no bfloat16 that ONNX Runtime knows.
                     bind(spec.name, self.device, 0, DTYPES[spec.dtype].onnx, spec.sized(sizes), addresses[spec.name])
-        return lambda: session.run_with_iobinding(binding, self.options)
+        return lambda: self._run(graph, binding)
+
+    def _run(self, graph: str, binding: onnxruntime.IOBinding) -> None:
+        try:
+            self.sessions[graph].run_with_iobinding(binding, self.options)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise DllmEdgeError(
+                f"ONNX Runtime {onnxruntime.__version__} failed running {graph} ({reason}): "
+                "'dllm-edge doctor' says what is missing here, 'dllm-edge plan' what fits"
+            ) from error
 
     def loaded(self, graph: str) -> LoadedGraph:
         return LoadedGraph("onnxruntime", self.sessions[graph])

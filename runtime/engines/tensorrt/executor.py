@@ -24,7 +24,7 @@ from .library import Library
 class TensorRTExecutor:
     """An `Executor` over the engine files in a folder; `stream` is that of `device`."""
 
-    recordable = True
+    recordable, warm_ups = True, 1
 
     def __init__(self, library: Library, folder: EngineFolder, device: Device, stream: int, bundle: Bundle) -> None:
         self.library, self.folder, self.device, self.stream = library, folder, device, stream

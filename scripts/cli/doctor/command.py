@@ -14,7 +14,7 @@ from ..terminal.bundles import EXPORT_LIBRARIES
 from ..terminal.options import JsonOption
 from ..terminal.output import print_json, screen, verdict
 from .checks import Check, installed
-from .gpu_checks import gpu_checks
+from .gpu_checks import CUDNN, cudnn_check, gpu_checks
 from .hardware import probe
 from .machine import machine
 from .software_checks import file_checks, onnxruntime_providers, software_checks
@@ -27,14 +27,14 @@ ABILITIES: dict[str, tuple[str, ...]] = {
     "build engines with tensorrt-rtx for GPUs that are elsewhere": ("engine tensorrt-rtx",),
     "build and run engines with tensorrt": (*ON_GPU, "engine tensorrt"),
     "run engines with tensorrt-rtx": (*ON_GPU, "engine tensorrt-rtx"),
-    "decode on the GPU with onnxruntime": (*ON_GPU, "engine onnxruntime-cuda"),
+    "decode on the GPU with onnxruntime": (*ON_GPU, "engine onnxruntime-cuda", CUDNN),
 }
 """What a machine can do, and the checks that it takes."""
 
 
 def command(as_json: JsonOption = False) -> None:
     hardware = probe()
-    accelerators = gpu_checks(hardware, find_library, installed, onnxruntime_providers())
+    accelerators = [*gpu_checks(hardware, find_library, installed, onnxruntime_providers()), cudnn_check()]
     checks = [*software_checks(), *accelerators, *file_checks()]
     ok = all(check.ok for check in checks if check.required)
     if as_json:

@@ -19,6 +19,7 @@ Find = Callable[[str], Library]
 """Finds a TensorRT by its name; raises `DllmEdgeError` that says why it is not there."""
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
+CUDNN = "cuDNN"
 INSTALL_DRIVER = "install NVIDIA's driver"
 NO_GPU = "none is needed to run on the CPU"
 
@@ -121,3 +122,13 @@ def _provider(hardware: Hardware, installed: Version, providers: Sequence[str]) 
     advice = "pip uninstall onnxruntime, then pip install 'dllm-edge[gpu]'"
     jetson = "its PyPI wheels are not for Jetson: use TensorRT there"
     return Check(name, False, False, "no CUDA provider in this onnxruntime", jetson if hardware.jetson else advice)
+
+
+def cudnn_check() -> Check:
+    """Return the check of cuDNN, which ONNX Runtime's CUDA provider opens without and looks for when a step runs."""
+    try:
+        from ....runtime.engines.onnxruntime.cuda_libraries import CUDNN_INSTALL, cudnn
+    except ImportError as error:
+        return Check(CUDNN, False, False, f"not looked for ({error})", "install ONNX Runtime first")
+    found = cudnn()
+    return Check(CUDNN, found is not None, False, found or "not found", CUDNN_INSTALL)

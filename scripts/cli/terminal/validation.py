@@ -12,7 +12,7 @@ from rich.text import Text
 from ....graphs.errors import DllmEdgeError
 from ....runtime.engines.onnxruntime.installation import require_onnxruntime
 from ....runtime.generate import Model
-from ..start import leaving_at_once
+from ..start import LeavingAtOnce
 from .bundles import require_export
 from .output import print_json, screen, verdict
 from .progress import StageProgress, progress_bars
@@ -25,7 +25,7 @@ def validate_against_torch(path: Path, checkpoint: Path | None, level: str | Non
     """Validate a bundle up to `level` against its own weights, or a checkpoint's, in torch."""
     require_export()
     require_onnxruntime()
-    with leaving_at_once():
+    with LeavingAtOnce():
         from ....export.parity.torch_pair import TorchPair
         from ....export.parity.validate import validate
 

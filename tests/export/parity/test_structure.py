@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from dllm_edge.export.bundle import export_bundle
 from dllm_edge.export.parity.structure import check_structure
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord, GraphFile, Manifest
@@ -31,6 +32,13 @@ Edit = Callable[[onnx.ModelProto], None]
 )
 def test_exports_have_the_structure_they_should(tiny_bundle: TinyBundle, family: str, options: dict[str, str]) -> None:
     assert check_structure(Bundle.open(tiny_bundle(family, **options))) == []
+
+
+def test_a_linked_bundle_has_it_too(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    checkpoint = shutil.copytree(tiny_bundle("llada").with_name("checkpoint"), tmp_path / "checkpoint")
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", flavour="fused", link=True)
+    assert (bundle.path / "weights" / "model.safetensors").stat().st_nlink == 2
+    assert check_structure(bundle) == []
 
 
 @pytest.fixture
@@ -155,7 +163,7 @@ def rename_weight(model: onnx.ModelProto) -> None:
         (computed_sizes, "input 1 of Split is no constant"),
         (computed_axes, "input 1 of Unsqueeze is no constant"),
         (shift_weight, "layers.1.gate_up.weight points to weights/model-00001-of-00001.safetensors at byte"),
-        (move_weight, "not a valid model"),
+        (move_weight, "where there is no such tensor"),
         (turn_weight, "layers.1.gate_up.weight is FLOAT [64, 192], the model has float32 [192, 64]"),
         (rename_weight, "its weights are not the model's: layers.1.gate_up.weight, layers.1.upper.weight"),
     ],

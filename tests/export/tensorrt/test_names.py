@@ -38,7 +38,6 @@ ONLY_RTX = (
     "DynamicShapesKernelSpecializationStrategy",
     "EAGER",
     "REQUIRE_USER_ALLOCATION",
-    "SM75",
     "create_runtime_cache",
     "set_runtime_cache",
     "dynamic_shapes_kernel_specialization_strategy",

@@ -52,7 +52,7 @@ def shift_weights(model: onnx.ModelProto) -> None:
         (
             rename_output,
             "fused",
-            r"another network of it, with other outputs \(entropy, surprise\): the file step.onnx is damaged",
+            r"another network of it, with other outputs \(surprise, target_log_probs\): the file step.onnx is damaged",
         ),
         (shift_weights, "fused", "step.onnx: TensorRT-RTX"),
     ],

@@ -50,14 +50,14 @@ def test_what_it_does_not_know(name: str, device: str | None, message: str, bund
 
 
 def test_onnxruntime_on_a_cpu(bundle: Bundle) -> None:
-    engine = open_engine(bundle, "onnxruntime", threads=3)
+    engine = open_engine(bundle, "onnxruntime", threads=2)
     assert (engine.name, engine.cache_dtype, engine.sizes.profiles) == ("onnxruntime", "float32", None)
     assert engine.versions == {"onnxruntime": onnxruntime.__version__}
     loaded = engine.loaded_step()
     assert loaded
     assert loaded.library == "onnxruntime"
     assert "input_ids" in [value.name for value in loaded.handle.get_inputs()]
-    assert loaded.handle.get_session_options().intra_op_num_threads == 3
+    assert loaded.handle.get_session_options().intra_op_num_threads == 2
 
 
 def test_onnxruntime_in_another_dtype(tiny_bundle: Callable[..., Path]) -> None:

@@ -48,7 +48,7 @@ def test_versions_and_compute_capabilities(text: str, version: Version) -> None:
         (Use("onnxruntime-x86_64", (1, 31), None, "fused", "float32", linear("int4", 32)), "run"),
         (Use("onnxruntime-x86_64", (1, 23), None, "fused", "float32"), "refused"),
         (Use("onnxruntime-aarch64", (1, 31), None, "fused", "float32"), "expected"),
-        (Use("onnxruntime-cuda", (1, 31), (9, 0), "fused", "float16", linear("int4", 64)), "unknown"),
+        (Use("onnxruntime-cuda", (1, 31), (9, 0), "fused", "float16", linear("int4", 64)), "expected"),
     ],
 )
 def test_how_far_a_use_is_known(use: Use, level: str) -> None:

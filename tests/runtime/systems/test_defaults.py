@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,13 @@ import pytest
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.systems.defaults import settings_of
 
+from ..bundle.written import write_bundle
+
 
 @pytest.fixture
-def bundle(tiny_bundle: Callable[..., Path]) -> Bundle:
-    return Bundle.open(tiny_bundle("llada"))
+def bundle(tmp_path: Path) -> Bundle:
+    write_bundle(tmp_path)
+    return Bundle.open(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The embedded model, on its own questions: every forward of every system is one that the plain-torch reference would run.
 
-A trained model is all but certain of most tokens, so that float32 decides which of them a quota takes first. The reference
-therefore follows the runtime's choices, each of which must be within rounding of its own.
+A trained model is all but certain of most tokens, so that rounding of its logits may decide which of them a quota takes
+first. The reference therefore follows the runtime's choices, each of which must be within rounding of its own.
 """
 
 from __future__ import annotations

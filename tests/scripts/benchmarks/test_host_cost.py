@@ -22,13 +22,13 @@ def config(tiny_bundle: Callable[..., Path]) -> ModelConfig:
 
 
 def test_only_changed_inputs_are_written(config: ModelConfig) -> None:
-    """Between two steps of a block nothing changes but the ids of its tokens; a step copies its five outputs."""
+    """Between two steps of a block nothing changes but the ids of its tokens; a step copies its four outputs."""
     engine = CountingEngine(config)
     decode(engine, "quota")
     steps = BLOCKS * (BLOCK - 1)
     assert [len(log) for log in (engine.written, engine.copied)] == [steps, steps]
     assert [copies.nbytes for copies in engine.written].count(8 * BLOCK) >= steps - 2 * BLOCKS
-    assert {(copies.count, copies.nbytes) for copies in engine.copied} == {(5, BLOCK * (CANDIDATES * (8 + 4) + 3 * 4))}
+    assert {(copies.count, copies.nbytes) for copies in engine.copied} == {(4, BLOCK * (CANDIDATES * (8 + 4) + 2 * 4))}
 
 
 def test_all_inputs_can_be_written_again(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_findings(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_cost, "ROUNDS", 1)
     found = {finding.name: finding for finding in measure_host_cost(config)}
     assert found["arrays written to inputs"].text.startswith(f"1, {8 * BLOCK} bytes")
-    assert found["arrays copied from outputs"].value == 5
+    assert found["arrays copied from outputs"].value == 4
     assert found["memory that a step allocates, at its peak"].value > BLOCK * CANDIDATES * (8 + 4)
     assert found["host alone, quota, median of a step"].target == "at most 84 us"
 

@@ -103,6 +103,8 @@ NAMED_ONLY = {
         "CUDA provider did not load",
         "run 'dllm-edge doctor'",
         "is not made for it",
+        "use --compute float32, which every bundle has",
+        "failed running {}",
     ),
     "tested where it is raised": (
         "a build takes about",
@@ -190,7 +192,7 @@ def test_commands_and_options_that_are_named_are_there(file: str, text: str, opt
 
 # Those that are neither ours nor among the extras of `pyproject.toml`.
 PACKAGES = {"dllm-edge", "tensorrt", "tensorrt-rtx", "cuda-python", "onnxruntime-gpu", "nvidia-cuda-runtime-cu12"}
-PACKAGES |= {"huggingface_hub", "polygraphy", "onnxruntime"}
+PACKAGES |= {"huggingface_hub", "polygraphy", "onnxruntime", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"}
 
 
 @pytest.mark.parametrize(("file", "text"), [row for row in STRINGS if "pip install" in row[1]], ids=lambda part: part[:60])

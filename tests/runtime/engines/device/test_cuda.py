@@ -130,6 +130,22 @@ def test_what_cannot_be_recorded_leaves_the_stream_usable(device: CudaDevice, re
     assert read(device, memory.address, 4) == [0] * 4
 
 
+def test_copies_from_host_memory_of_a_library_are_not_recorded(device: CudaDevice, cuda: HostCuda) -> None:
+    """They would be replayed from an address where the library has something else by then."""
+    memory, own, foreign = device.allocate(4), counted(device, 4), counted(device, 4)
+    kind = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+
+    def work() -> None:
+        device.upload(memory.address, own)
+        cuda.cudaMemcpyAsync(memory.address, foreign.ctypes.data, 4, kind, device.stream)
+
+    with pytest.raises(RecordingError, match="copies 1 times from host memory of its own"):
+        device.record(work)
+    assert not cuda.graphs
+    device.record(lambda: device.upload(memory.address, own))()
+    assert read(device, memory.address, 4) == [0, 1, 2, 3]
+
+
 def test_out_of_memory_says_what_would_fit(device: CudaDevice, cuda: HostCuda) -> None:
     cuda.memory = 1000
     with pytest.raises(DllmEdgeError, match=r"no memory left \(taking 2 MB of memory\): 'dllm-edge plan"):

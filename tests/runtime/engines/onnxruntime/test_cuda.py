@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
@@ -16,6 +18,7 @@ from dllm_edge.runtime.engines.onnxruntime.cpu import open_session
 from dllm_edge.runtime.engines.onnxruntime.cuda import (
     PROVIDER,
     RECORD_ASSIGNMENT,
+    _compute_dtype,
     cuda_provider,
     left_on_host,
     open_cuda,
@@ -34,6 +37,28 @@ def test_without_the_provider(bundle: Bundle) -> None:
         pytest.skip("this ONNX Runtime has CUDA")
     with pytest.raises(DllmEdgeError, match="has no CUDA provider: 'pip uninstall onnxruntime', then"):
         open_cuda(bundle)
+
+
+@pytest.mark.parametrize(
+    ("compute", "quantised", "wanted", "found"),
+    [
+        ("bfloat16", True, None, "float32"),
+        ("bfloat16", False, None, "bfloat16"),
+        ("float16", True, None, "float16"),
+        ("bfloat16", True, "float16", "float16"),
+    ],
+)
+def test_integers_are_not_dequantised_to_bfloat16(compute: str, quantised: bool, wanted: str | None, found: str) -> None:
+    bundle = SimpleNamespace(
+        path="b",
+        manifest=SimpleNamespace(compute=compute, weights=SimpleNamespace(quantised=quantised)),
+        graph=lambda _, dtype: SimpleNamespace(compute=dtype),
+    )
+    with pytest.warns(UserWarning, match="computing in float32") if found == "float32" else nullcontext():
+        assert _compute_dtype(bundle, wanted) == found  # type: ignore[arg-type]
+    if quantised:
+        with pytest.raises(DllmEdgeError, match="over weights of integers: use --compute float32"):
+            _compute_dtype(bundle, "bfloat16")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"), reason="since 1.24")

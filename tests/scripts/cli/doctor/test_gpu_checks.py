@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.engines.onnxruntime import cuda_libraries
 from dllm_edge.runtime.engines.tensorrt.library import Library, library_of
 from dllm_edge.scripts.cli.doctor.checks import Check
 from dllm_edge.scripts.cli.doctor.command import ABILITIES, lacks
-from dllm_edge.scripts.cli.doctor.gpu_checks import Find, gpu_checks
+from dllm_edge.scripts.cli.doctor.gpu_checks import Find, cudnn_check, gpu_checks
 from dllm_edge.scripts.cli.doctor.hardware import probe
 
 from .machines import BARE, DATACENTER, DESKTOP, JETPACK_6, JETPACK_7, WITHOUT_DRIVER, Machine
@@ -129,3 +130,11 @@ def test_a_machine_without_a_gpu_lacks_only_what_needs_one(tmp_path: Path) -> No
         "build engines with tensorrt-rtx for GPUs that are elsewhere",
     ]
     assert lacking["run engines with tensorrt-rtx"] == ["GPU", "driver"]
+
+
+@pytest.mark.parametrize(("found", "said"), [(None, "not found"), ("libcudnn.so.9", "libcudnn.so.9")])
+def test_cudnn_is_looked_for(monkeypatch: pytest.MonkeyPatch, found: str | None, said: str) -> None:
+    monkeypatch.setattr(cuda_libraries, "cudnn", lambda: found)
+    check = cudnn_check()
+    assert (check.name, check.ok, check.found) == ("cuDNN", found is not None, said)
+    assert "pip install 'nvidia-cudnn-cu13==9.*'" in check.advice
