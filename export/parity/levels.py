@@ -13,6 +13,7 @@ from typing import Any
 
 from ...graphs.errors import unknown
 from ...graphs.whole_file import write_json
+from ...runtime.bundle.regular_file import read_small
 from .report import LEVELS, Level, LevelName, Report
 
 REPORTS = "reports"
@@ -60,7 +61,7 @@ def with_kept_levels(report: Report, file: Path) -> dict[str, Any]:
     """
     data, names = report.to_json(), [level.name for level in report.levels]
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = json.loads(read_small(file))
         if report.passed and all(kept[field] == data[field] for field in ("subject", "reference", "versions")):
             data["levels"] += [level for level in kept["levels"] if level["name"] not in names]
             data["passed"] = all(level["passed"] for level in data["levels"])

@@ -65,7 +65,7 @@ def sample(topk_log_probs: FloatArray, temperature: float, random: np.random.Gen
     """Return which of the K candidates each of `[m, K]` rows takes: the first, or the Gumbel-max draw at `temperature`."""
     if temperature == 0:
         return np.zeros(topk_log_probs.shape[0], dtype=np.int64)
-    drawn: IntArray = np.argmax(topk_log_probs / temperature + random.gumbel(size=topk_log_probs.shape), axis=1)
+    drawn: IntArray = np.argmax(topk_log_probs + temperature * random.gumbel(size=topk_log_probs.shape), axis=1)
     return drawn
 
 

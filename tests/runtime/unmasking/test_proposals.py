@@ -118,8 +118,10 @@ def test_many_draws_follow_the_softmax_at_that_temperature(temperature: float) -
     assert chi_square(temperature, temperature * 1.2) > CRITICAL
 
 
-def test_a_temperature_close_to_none_takes_the_best() -> None:
-    assert sample(np.tile(CANDIDATES, (100, 1)), 1e-6, np.random.default_rng(0)).tolist() == [0] * 200
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [1e-6, 1e-300])
+def test_a_temperature_close_to_none_takes_the_best(temperature: float) -> None:
+    assert sample(np.tile(CANDIDATES, (100, 1)), temperature, np.random.default_rng(0)).tolist() == [0] * 200
 
 
 def test_rows_are_drawn_independently() -> None:

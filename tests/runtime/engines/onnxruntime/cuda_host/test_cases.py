@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dllm_edge.export import bundle as export
 from dllm_edge.runtime.engines.device.engine import DeviceEngine
 from dllm_edge.runtime.engines.onnxruntime.cuda import left_on_host, open_cuda
 
-from ..... import tiny
-from .....export.tensorrt.cases import FAMILIES, FLAVOURS, FORMATS
-from .....export.tensorrt.conftest import WIDE
+from .....export.step_bundles import FAMILIES, FLAVOURS, FORMATS, write_step_bundle
 from .....export.tensorrt.pairwise import pairwise
 from .steps import BLOCK, counted, lanes
 from .stub_cuda import StubCuda
@@ -24,25 +21,12 @@ CASES = pairwise([FAMILIES, FLAVOURS, tuple(FORMATS)])
 
 
 @pytest.fixture(params=CASES, ids="-".join)
-def engine(request: pytest.FixtureRequest, tmp_path: Path, cuda: StubCuda, monkeypatch: pytest.MonkeyPatch) -> DeviceEngine:
+def engine(request: pytest.FixtureRequest, tmp_path: Path, cuda: StubCuda) -> DeviceEngine:
     family, flavour, weights = request.param
-    form = FORMATS[weights]
-    for name, value in WIDE.items() if form.group > 32 else ():
-        monkeypatch.setattr(tiny, name, value)
-    computed = "float32" if weights in ("int4", "int8-int4") else form.dtype
-    if computed == form.dtype:
-        monkeypatch.setattr(export, "FLOAT32", form.dtype)  # no twin: it takes as long again to export
-    bundle = export.export_bundle(
-        tiny.write_tiny(tmp_path / "checkpoint", family, dtype=form.dtype),
-        tmp_path / "bundle",
-        flavour=flavour,
-        dtype=form.dtype,
-        weights=form.layers,
-        group=form.group,
-        head_weights=form.head,
-        embedding_weights=form.embedding,
-    )
-    if computed == form.dtype:
+    dtype = FORMATS[weights].dtype
+    computed = "float32" if weights in ("int4", "int8-int4") else dtype
+    bundle = write_step_bundle(tmp_path, family, weights, flavour, twin=computed != dtype)
+    if computed == dtype:
         return open_cuda(bundle, flavour=flavour)
     with pytest.warns(UserWarning, match="computing in float32"):
         return open_cuda(bundle, flavour=flavour)
