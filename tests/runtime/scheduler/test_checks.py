@@ -117,7 +117,8 @@ def test_other_ids_alone_are_not_looked_at_as_a_whole(engine: NumpyEngine, seque
     checked = sequence.checked
     sequence.pending = replace(RIGHT, input_ids=upto(4)[::-1].copy())
     check_forward({"main": engine}, sequence)
-    assert checked is not None and sequence.checked is checked
+    assert checked is not None
+    assert sequence.checked is checked
     sequence.pending = replace(RIGHT, own_mask=None)
     check_forward({"main": engine}, sequence)
     other: Forward | None = sequence.checked[0] if sequence.checked else None
