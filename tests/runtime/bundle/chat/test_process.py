@@ -171,6 +171,14 @@ def test_a_python_that_does_not_start(process: TemplateProcess, monkeypatch: pyt
         ask(process)
 
 
+def test_what_fails_before_it_is_started_leaves_nothing_open(process: TemplateProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("dllm_edge.runtime.bundle.chat.process.find_spec", lambda _name: None)
+    with pytest.raises(DllmEdgeError, match="^jinja2 is not installed: run 'pip install jinja2'") as caught:
+        ask(process)
+    assert sorted(os.listdir("/proc/self/fd")) == opened, "while the error is still there"
+
+
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
 def test_standard_streams_may_be_closed(closed: str, tmp_path: Path) -> None:
     done = tmp_path / "done"
