@@ -76,12 +76,15 @@ class CachePool:
                 shelf.lanes.remove(lane)
 
     def settle(self, expected: Collection[int] = ()) -> None:
-        """Close gaps, drop the caches that nobody has or is `expected` to want, and shrink half empty ones if nobody is and it can be done."""
+        """Close gaps, drop the caches that nobody has or is `expected` to want, and shrink half empty ones if nobody is.
+
+        One that there is no room to shrink stays as it is.
+        """
         self.shelves = [shelf for shelf in self.shelves if shelf.lanes or any(map(shelf.fits, expected))]
         for shelf in self.shelves:
             self._close_gaps(shelf)
             if not expected and 2 * len(shelf.lanes) <= shelf.cache.batch:
-                with suppress(DllmEdgeError):  # no room for the smaller one beside it: it stays as it is
+                with suppress(DllmEdgeError):
                     self._resize(shelf, len(shelf.lanes))
 
     def _close_gaps(self, shelf: _Shelf) -> None:

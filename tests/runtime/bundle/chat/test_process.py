@@ -174,13 +174,11 @@ def test_a_python_that_does_not_start(process: TemplateProcess, monkeypatch: pyt
 def test_what_fails_before_it_is_started_leaves_nothing_open(process: TemplateProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = sorted(os.listdir("/proc/self/fd"))
     monkeypatch.setattr("dllm_edge.runtime.bundle.chat.process.find_spec", lambda _name: None)
-    try:
+    with pytest.raises(DllmEdgeError) as caught:
         ask(process)
-    except DllmEdgeError as error:  # which holds all that was there when it was raised
-        assert str(error) == "jinja2 is not installed: run 'pip install jinja2'"
-        assert sorted(os.listdir("/proc/self/fd")) == opened
-    else:
-        pytest.fail("nothing was raised")
+    # The error holds all that was there when it was raised.
+    assert str(caught.value) == "jinja2 is not installed: run 'pip install jinja2'"
+    assert sorted(os.listdir("/proc/self/fd")) == opened
 
 
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
