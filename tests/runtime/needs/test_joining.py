@@ -179,6 +179,34 @@ def test_an_engine_that_fails_loses_one_group() -> None:
     assert equal_to_alone([asked[0], asked[2]])
 
 
+def test_more_than_an_engine_takes_at_once_take_turns() -> None:
+    """Steps without a cache, which no lanes bound: two at a time, and nobody waits until others are done."""
+
+    class Pairs(AnySizes):
+        def profile(self, wanted: Profile) -> Profile:
+            if wanted.batch > 2:
+                raise DllmEdgeError("no profile")
+            return wanted
+
+    narrow = NumpyEngine()
+    narrow.sizes = Pairs()
+    engine = Recorder(narrow)
+    scheduler = Scheduler(engine)
+    asked = [request("vanilla", PROMPTS[2], early_stop=False) for _ in range(5)]
+    for each in asked:
+        scheduler.add(each)
+    scheduler.step()
+    ahead: list[int] = []
+    while len(scheduler.active) == len(asked):
+        forwards = [sequence.forwards for sequence in scheduler.active]
+        ahead.append(max(forwards) - min(forwards))
+        scheduler.step()
+    assert {end.reason for end in drained(scheduler).values()} == {"complete"}
+    assert max(ahead) == 1
+    assert max(launch.profile.batch for launch in engine.launches) == 2
+    assert len({tuple(each.canvas.tokens.tolist()) for each in asked}) == 1
+
+
 class Short(NumpyEngine):
     """Does no `select`, nor makes a cache where `full`, nor stores the rows of a refresh of 29 tokens."""
 
