@@ -101,7 +101,7 @@ def test_a_file_that_was_cut_since_it_was_opened(tmp_path: Path) -> None:
     (tensor,) = read_header(file).values()
     assert tensor.read().tolist() == [0, 1, 2, 3]
     os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(DllmEdgeError, match="ends before byte .*; it changed since it was opened"):
+    with pytest.raises(DllmEdgeError, match=r"ends before byte .*; it changed since it was opened"):
         tensor.read()
 
 
