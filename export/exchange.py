@@ -9,8 +9,9 @@ from pathlib import Path
 
 CURRENT_FOLDER = -100  # AT_FDCWD of <fcntl.h>
 EXCHANGE = 2  # RENAME_EXCHANGE of <linux/fs.h>
-# What renameat2 says where the kernel, the C library or the file system (NFS, some FUSE) has no exchange.
-UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+# What renameat2 says where the kernel, the C library, the file system (NFS, some FUSE) or a container's filter of calls has
+# no exchange; where a plain rename is not permitted either, that says so.
+UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 def exchanged(first: Path, second: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ def write_whole(file: Path, content: str | bytes | memoryview, *, durable: bool 
     """Write `content`, text as UTF-8, beside `file` and move it there.
 
     The content is on the disk before it has the name, unless `durable` is false: for a folder that is synced later, or what
-    may be lost. A symbolic link is followed, and what is no regular file (a pipe, a terminal) is written to as it is. Raises
-    `OSError` with the name of `file` where writing fails; its old content is still there then.
+    may be lost. An old file's permissions stay. A symbolic link is followed, and what is no regular file (a pipe, a terminal)
+    is written to as it is. Raises `OSError` with the name of `file` where writing fails; its old content is still there then.
     """
     data = content.encode() if isinstance(content, str) else content
     file = Path(file)
@@ -46,6 +47,8 @@ def _replace(file: Path, data: bytes | memoryview, durable: bool) -> None:
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
+        with suppress(FileNotFoundError):
+            shutil.copymode(file, partial)
         partial.replace(file)
     except BaseException:
         with suppress(OSError):

@@ -67,9 +67,9 @@ class Lora:
 def refuse_unsupported(folder: Path, settings: Mapping[str, Any]) -> None:
     """Refuse adapters that are more than a low-rank addition to linear layers."""
     if settings.get("peft_type") != "LORA":
-        raise DllmEdgeError(f"{folder}/adapter_config.json: peft_type is {settings.get('peft_type')!r}; supported: LORA")
+        raise DllmEdgeError(f"{folder}/adapter_config.json: peft_type is {shown(settings.get('peft_type'))}; supported: LORA")
     if settings.get("bias", "none") != "none":
-        raise DllmEdgeError(f"{folder}/adapter_config.json: bias is {settings['bias']!r}; supported: none")
+        raise DllmEdgeError(f"{folder}/adapter_config.json: bias is {shown(settings['bias'])}; supported: none")
     more = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "fan_in_fan_out", "layer_replication")
     for key in more:
         if settings.get(key):

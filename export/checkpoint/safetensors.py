@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...graphs.dtypes import DTYPES, FLOATS, DType, safetensors_dtypes
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, shown
 from ...graphs.schema import whole_number
 from ...runtime.bundle.regular_file import open_regular
 from ..json_file import read_object
@@ -159,7 +159,9 @@ def indexed_tensors(folder: Path) -> dict[str, StoredTensor]:
     headers: dict[str, dict[str, StoredTensor]] = {}
     for shard in sorted(set(weight_map.values())):
         if Path(shard).name != shard:
-            raise DllmEdgeError(f"{folder / INDEX}: names the file {shard!r}, which is not in this folder: download it again")
+            raise DllmEdgeError(
+                f"{folder / INDEX}: names the file {shown(shard)}, which is not in this folder: download it again"
+            )
         if not (folder / shard).is_file():
             raise DllmEdgeError(f"{folder}: {shard}, which the index names, is missing: download it")
         headers[shard] = read_header(folder / shard)

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ...graphs.config import ModelConfig
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, shown
 from ...graphs.schema import true_or_false, whole_number
 from ...runtime.bundle.foreign_errors import reported
 from ...runtime.bundle.manifest import CHAT_TEMPLATE, TOKENIZER
@@ -57,7 +57,7 @@ def qwen2_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
     tokenizer_class = settings.get("tokenizer_class")
     if tokenizer_class not in QWEN2_CLASSES:
         raise DllmEdgeError(
-            f"{folder}/tokenizer_config.json: tokenizer_class is {tokenizer_class!r}; without tokenizer.json only "
+            f"{folder}/tokenizer_config.json: tokenizer_class is {shown(tokenizer_class)}; without tokenizer.json only "
             f"{', '.join(QWEN2_CLASSES)} can be read: {CONVERT}"
         )
     with without_backtraces(), reported(f"{folder}: vocab.json and merges.txt cannot be read", "download both"):

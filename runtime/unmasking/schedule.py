@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..decoding.canvas import Canvas
 from ..decoding.settings import STEPS, Settings
 from .proposals import Proposals
@@ -17,8 +15,8 @@ def scheduled(masks: int, step: int, steps: int) -> int:
     """Return how many of `masks` tokens step number `step` (from 0) of `steps` commits; the last commits all. May be 0."""
     if step >= steps - 1:
         return masks
-    times = np.linspace(1.0, LAST_TIME, steps + 1)
-    return int(masks * (1 - times[step + 1] / times[step]))
+    fall = (LAST_TIME - 1.0) / steps
+    return int(masks * (1 - (1.0 + (step + 1) * fall) / (1.0 + step * fall)))
 
 
 @register

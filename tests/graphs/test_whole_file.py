@@ -102,6 +102,13 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
         assert (tmp_path / "far" / "file").read_text() == content
 
 
+def test_permissions_of_what_is_replaced_stay(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").chmod(0o640)
+    write_whole(tmp_path / "file", "new")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[str] = []

@@ -76,8 +76,10 @@ def test_merges_in_float32_and_rounds_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; supported: LORA"),
-        ({"bias": "all"}, "bias is 'all'; supported: none"),
+        ({"peft_type": "LOHA"}, 'peft_type is "LOHA"; supported: LORA'),
+        ({"peft_type": "L" * 1000}, "LLL...; supported: LORA"),
+        ({"bias": "b" * 1000}, "bbb...; supported: none"),
+        ({"bias": "all"}, 'bias is "all"; supported: none'),
         ({"use_dora": True}, "use_dora is set, which is not supported: merge it with PEFT first"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is set"),
         ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is set"),
