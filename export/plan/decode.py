@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...runtime.decoding.eviction import RETENTION
 from ...runtime.decoding.settings import BLOCK_LENGTH, GEN_LENGTH, Settings
-from ...runtime.systems.sparse_dllm import RETENTION
 
 
 @dataclass(frozen=True)

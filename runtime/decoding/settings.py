@@ -98,7 +98,16 @@ STEPS = declare(Setting("steps", 0, "Steps over which `quota` and `schedule` spr
 TEMPERATURE = declare(
     Setting("temperature", 0.0, "Of the Gumbel noise over the candidates (0: the most probable token).", least=0.0, most=100.0)
 )
-EARLY_STOP = declare(Setting("early_stop", True, "Stop as soon as the text before an end-of-text token is complete."))
+EARLY_STOP = declare(Setting("early_stop", True, "Stop when the text before an end-of-text token is complete."))
+STOP_AT = declare(
+    Setting(
+        "stop_at",
+        "text",
+        "What `early_stop` waits for: `text`, the text before the end of text alone; `block`, the block that holds it, too; "
+        "what follows the block then becomes end of text.",
+        choices=("text", "block"),
+    )
+)
 MAX_STEPS = declare(
     Setting("max_steps", 0, "Give up after this many forwards (0: after far more than any decode needs).", least=0)
 )

@@ -31,8 +31,9 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
 
 
 def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
-    """Warn where a setting is read by rules alone, and not by the one that is in use."""
+    """Warn where a setting is read by rules alone, and not by the one that is in use; the rule of its name is named first."""
     readers = [rule.name for rule in RULES.values() if name in (setting.name for setting in rule.settings)]
+    readers.sort(key=lambda reader: reader != name)
     shared = name in (setting.name for setting in (*SHARED, *system.settings))
     if readers and not shared and settings.unmask not in readers:
         warnings.warn(

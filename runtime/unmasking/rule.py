@@ -12,6 +12,7 @@ from ...graphs.errors import DllmEdgeError, unknown
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import CHECKS, Setting, Settings, declare
+from ..decoding.window import Block
 from .proposals import Proposals
 
 
@@ -36,13 +37,14 @@ class Decision:
 class Budget:
     """What a block begins with: `masks` masked positions to be committed over `steps` steps, of which `spent` are gone.
 
-    `random` is the request's own source of chance.
+    `random` is the request's own source of chance, `block` where the block lies.
     """
 
     masks: int
     steps: int
     spent: int
     random: np.random.Generator
+    block: Block
 
 
 class Rule:
@@ -81,9 +83,11 @@ R = TypeVar("R", bound=type[Rule])
 
 
 def register(rule: R) -> R:
-    """Make a rule known by its name; to be used as a decorator."""
+    """Make a rule known by its name, in the order of names; to be used as a decorator."""
     assert rule.name not in RULES, f"there is a rule '{rule.name}' already"
-    RULES[rule.name] = rule
+    known = sorted({**RULES, rule.name: rule}.items())
+    RULES.clear()
+    RULES.update(known)
     return rule
 
 

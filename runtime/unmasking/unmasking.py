@@ -25,6 +25,7 @@ class Unmasking:
         self.canvas, self.settings, self.random, self.traced = canvas, settings, random, traced
         self.rule = find_rule(settings.unmask)
         self.early_stop: bool = settings.early_stop
+        self.finishes_block = settings.stop_at == "block"
         self.choices: list[Choice] = []
 
     def take_choices(self) -> list[Choice]:
@@ -38,10 +39,15 @@ class Unmasking:
         return self.early_stop and self.canvas.end_of_text is not None
 
     def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
-        """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
+        """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`.
+
+        Where that waits for the end of the block, what follows it then becomes end of text.
+        """
         for block in self.canvas.blocks(self.settings.block_length):
             yield block, self.begin(block, first_alone)
             if self.stopped:
+                if self.finishes_block:
+                    self.canvas.fill_end(block.stop)
                 return
 
     def begin(self, block: Block, first_alone: bool = False, rule: Rule | None = None) -> BlockUnmasking:
@@ -54,7 +60,7 @@ class Unmasking:
         alone = bool(first_alone and block.start in masked)
         if rule is None:
             steps = self.settings.block_steps(int(masked.size))
-            rule = self.rule(self.settings, Budget(int(masked.size) - alone, steps, int(alone), self.random))
+            rule = self.rule(self.settings, Budget(int(masked.size) - alone, steps, int(alone), self.random, block))
         return BlockUnmasking(self, block, rule, alone)
 
 
@@ -77,7 +83,7 @@ class BlockUnmasking:
     @property
     def pending(self) -> bool:
         """Whether the block has masks left that are worth decoding."""
-        return not self.complete and not self.unmasking.stopped
+        return not self.complete and (self.unmasking.finishes_block or not self.unmasking.stopped)
 
     def commit(self, result: StepResult) -> None:
         """Do what the rule decides over the block's positions that the forward predicts."""

@@ -14,9 +14,9 @@ from ....export.plan.target import Target, target_of
 from ....export.plan.this_machine import this_machine
 from ....graphs.config import ModelConfig
 from ....graphs.weight_formats import WeightFormat, WeightFormats
+from ....runtime.decoding.eviction import RETENTION
 from ....runtime.decoding.settings import BLOCK_LENGTH, GEN_LENGTH
 from ....runtime.systems import fitting_systems
-from ....runtime.systems.sparse_dllm import RETENTION
 from ..terminal.options import parse_contexts, parse_systems
 
 DEFAULT_GROUP = 32

@@ -11,6 +11,7 @@ import pytest
 from dllm_edge.runtime.arrays import FloatArray, IntArray
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import CHECKS, DECLARED, Setting, Settings, declare
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.unmasking import RULES
 from dllm_edge.runtime.unmasking.proposals import Proposals
 from dllm_edge.runtime.unmasking.rule import Budget, Decision, Rule, ranked, register
@@ -118,7 +119,7 @@ def added() -> Iterator[None]:
 
 
 def begun(rule: type[Rule], **settings: float) -> Rule:
-    return rule(Settings(**settings), Budget(4, 4, 0, np.random.default_rng(0)))
+    return rule(Settings(**settings), Budget(4, 4, 0, np.random.default_rng(0), Block(1, 5)))
 
 
 def proposals(confidence: list[float], masked: str = "MMMM", ids: IntArray | None = None) -> Proposals:

@@ -24,12 +24,17 @@ def bundle(tmp_path: Path) -> Bundle:
         (
             "vanilla",
             {"threshold": "0.8"},
-            "threshold is not read: threshold reads it, .* unmask=quota: set unmask=threshold",
+            "threshold is not read: threshold and dynamic-threshold read it, .* unmask=quota: set unmask=threshold",
         ),
         (
             "vanilla",
             {"factor": 2.0, "unmask": "threshold"},
             "factor is not read: factor reads it, .* unmask=threshold: set unmask=factor",
+        ),
+        (
+            "streaming-dllm",
+            {"mask_ratio": "block", "unmask": "quota"},
+            "mask_ratio is not read: dynamic-threshold reads it, .* unmask=quota: set unmask=dynamic-threshold",
         ),
         ("fast-dllm-dual", {"steps": 0}, "steps is not read: quota and schedule read it, .* unmask=threshold"),
     ],

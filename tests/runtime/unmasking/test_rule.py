@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.unmasking import RULES, find_rule
 from dllm_edge.runtime.unmasking.rule import Budget, ranked
 
@@ -19,7 +20,8 @@ RANDOM = np.random.default_rng(0)
 
 def counts(masks: int, steps: int, first_alone: bool = False, **changes: Any) -> list[int]:
     """How many each step takes of candidates that are all as good; with `first_alone`, the first has gone before."""
-    settings, budget = Settings(gen_length=64, **changes), Budget(masks - first_alone, steps, int(first_alone), RANDOM)
+    settings, block = Settings(gen_length=64, **changes), Block(1, 1 + masks)
+    budget = Budget(masks - first_alone, steps, int(first_alone), RANDOM, block)
     rule, left, taken = find_rule(settings.unmask)(settings, budget), masks - first_alone, list[int]()
     canvas = Canvas([7, *[MASK] * masks], CONFIG)
     while left:
@@ -107,7 +109,7 @@ def test_ties_stay_in_position_order_when_there_are_many() -> None:
 )
 def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confidence: list[float], gates: list[float]) -> None:
     settings = Settings(**changes)
-    rule = find_rule(settings.unmask)(settings, Budget(len(confidence), 4, 0, RANDOM))
+    rule = find_rule(settings.unmask)(settings, Budget(len(confidence), 4, 0, RANDOM, Block(1, 5)))
     rule.choose(proposals_of(confidence), Canvas([7, *[MASK] * 4], CONFIG), 0)
     assert list(rule.gates()) == pytest.approx(gates)
 
