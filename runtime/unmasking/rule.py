@@ -85,9 +85,9 @@ R = TypeVar("R", bound=type[Rule])
 def register(rule: R) -> R:
     """Make a rule known by its name, in the order of names; to be used as a decorator."""
     assert rule.name not in RULES, f"there is a rule '{rule.name}' already"
-    known = sorted({**RULES, rule.name: rule}.items())
+    known: dict[str, type[Rule]] = {**RULES, rule.name: rule}
     RULES.clear()
-    RULES.update(known)
+    RULES.update(sorted(known.items(), key=lambda item: item[0]))
     return rule
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .model import Forward, Frozen, Model, shifted
-from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, factor, quota, threshold, top
+from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, dynamic_threshold, factor, quota, threshold, top
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,21 @@ class Settings:
     gen_length: int
     block_length: int
     steps: int | None = None  # of the whole generation; None: gen_length
-    unmask: Literal["quota", "threshold", "factor", "schedule"] = "quota"
+    unmask: Literal["quota", "threshold", "factor", "schedule", "dynamic-threshold"] = "quota"
     threshold: float = 0.9
+    confidence_alpha: float = 0.3  # of the dynamic threshold
+    mask_ratio: Literal["window", "block"] = "window"
     factor: float = 1.0
     reference_compat: bool = False  # the factor rule of the published code
     confidence: ConfidenceKind = "maskgit_plus"
     early_stop: bool = False
+    stop_at: Literal["text", "block"] = "text"
     banned: tuple[int, ...] = ()  # never chosen, besides the mask token
     retention: float = 0.5  # Sparse-dLLM
     kernel: int = 3
     delay: int = 1
+    window: int = 32  # Streaming-dLLM
+    trailing: int = 1
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -103,6 +109,7 @@ class Run:
     settings: Settings
     canvas: Tensor = field(init=False)  # [L] int64
     kind: Literal["full", "block"] = "full"  # of the last forward
+    sent: Tensor = field(init=False)  # [L] bool: whose rows the last forward would compute
     stopped: bool = False
     forwards: int = 0
     commits: list[Commit] = field(default_factory=list)
@@ -111,11 +118,24 @@ class Run:
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
+        self.sent = torch.ones(len(self.canvas), dtype=torch.bool)
 
     def blocks(self) -> Iterator[Block]:
         for start in range(len(self.prompt), len(self.canvas), self.settings.block_length):
             if not self.stopped:
-                yield Block(start, start + self.settings.block_length)
+                block = Block(start, start + self.settings.block_length)
+                yield block
+                if self.settings.stop_at == "block" and self.settings.early_stop:
+                    self._exit(block)
+
+    def _exit(self, block: Block) -> None:
+        """Streaming-dLLM's early exit: a block that holds an end of text is the last, and all after it becomes one."""
+        if set(self.canvas[block.start : block.end].tolist()) & set(self.model.config.eos_tokens):
+            end = self.model.config.eos_tokens[0]
+            for position in range(block.end, len(self.canvas)):
+                self.canvas[position] = end
+                self.commits.append(Commit(self.forwards - 1, position, end, 1.0))
+            self.stopped = True
 
     def open(self, block: Block) -> bool:
         return not self.stopped and bool(self.masked(block))
@@ -130,7 +150,12 @@ class Run:
 
     def forward(self, frozen: Frozen | None = None) -> Forward:
         self.forwards += 1
-        self.kind = "full" if frozen is None else "block"
+        self.kind = "full" if frozen is None or not frozen.positions.any() else "block"
+        self.sent = torch.ones(len(self.canvas), dtype=torch.bool)
+        if frozen is not None:
+            self.sent &= ~frozen.positions
+            if frozen.hidden is not None:
+                self.sent &= ~frozen.hidden.all(0)
         return self.model.forward(self.canvas, frozen)
 
     def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
@@ -159,10 +184,21 @@ class Run:
                 return top(confidence, quota(length, steps)[step])
             case "schedule":
                 return top(confidence, dream_count(len(confidence), step, steps))
-            case "threshold":
-                return threshold(confidence, settings.threshold)
+            case "threshold" | "dynamic-threshold":
+                return threshold(confidence, self.least(block))
             case "factor":
                 return factor(confidence, settings.factor, settings.reference_compat)
+
+    def least(self, block: Block) -> float:
+        """The threshold of what the last forward proposed, before any of it is committed."""
+        settings = self.settings
+        if settings.unmask != "dynamic-threshold":
+            return settings.threshold
+        counted = [position for position in range(block.start, len(self.canvas)) if self.sent[position]]
+        if settings.mask_ratio == "block":
+            counted = list(range(block.start, block.end))
+        masks = sum(int(self.canvas[position]) == self.model.config.mask_token for position in counted)
+        return dynamic_threshold(settings.threshold, settings.confidence_alpha, Fraction(masks, len(counted)))
 
     def _commit(self, block: Block, options: list[Candidate], choice: Choice) -> None:
         chosen = [options[index] for index in choice.indices]
@@ -171,7 +207,7 @@ class Run:
             self.commits.append(Commit(self.forwards - 1, option.position, option.token, option.confidence))
         slack = min([choice.slack, *(option.margin for option in chosen)])
         self.passes.append(Pass(self.kind, block, options, [option.position for option in chosen], slack))
-        self.stopped = self.settings.early_stop and self._ended()
+        self.stopped = self.settings.early_stop and self.settings.stop_at == "text" and self._ended()
 
     def _ended(self) -> bool:
         """An end-of-text token stands in the generated region with no mask before it."""

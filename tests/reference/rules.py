@@ -67,6 +67,11 @@ def threshold(confidence: Sequence[float], tau: float) -> Choice:
     return Choice(sorted(chosen), slack)
 
 
+def dynamic_threshold(tau: float, alpha: float, mask_ratio: Fraction) -> float:
+    """Streaming-dLLM (Xiao et al. 2026): tau (1 - alpha (1 - r)), r the share of masks."""
+    return tau * (1 - alpha * float(1 - mask_ratio))
+
+
 def factor(confidence: Sequence[float], value: float, reference_compat: bool = False) -> Choice:
     """Fast-dLLM, section 3: the largest n with (n + 1)(1 - c_n) < factor, at least 1."""
     rank = ranked(confidence)

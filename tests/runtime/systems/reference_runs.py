@@ -25,8 +25,10 @@ DECODERS = {
     "fast-dllm-prefix": systems.fast_dllm_prefix,
     "fast-dllm-dual": systems.fast_dllm_dual,
     "sparse-dllm": systems.sparse_dllm,
+    "streaming-dllm": systems.streaming_dllm,
 }
-
+# Settings that a system differs from the others by, where a test has none for them.
+OWN: dict[str, dict[str, Any]] = {"streaming-dllm": {"window": 4, "retention": 1.0}}
 
 # Of logits and confidences: what float32 may turn round (DESIGN, section 6).
 ROUNDING = 1e-4
@@ -48,12 +50,12 @@ class Pair:
 
     def reference(self, system: str, prompt: list[int], **settings: Any) -> decoding.Decoded:
         """Settings by the runtime's names; 0 for `block_length` means one block, as it does there."""
-        known = {**settings, "block_length": settings["block_length"] or settings["gen_length"]}
+        known = {**OWN.get(system, {}), **settings, "block_length": settings["block_length"] or settings["gen_length"]}
         return DECODERS[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
 
     def runtime(self, system: str, prompts: Sequence[list[int]], **settings: Any) -> list[Finished]:
         """All prompts in one batch."""
-        chosen = Settings(**settings)
+        chosen = Settings(**{**OWN.get(system, {}), **settings})
         canvases = [Canvas.from_prompt(prompt, chosen.gen_length, self.config) for prompt in prompts]
         return finish(self.engine, [Request(canvas, SYSTEMS[system], chosen, trace=True) for canvas in canvases])
 
@@ -101,19 +103,19 @@ class Following(decoding.Run):
         places = {option.position: index for index, option in enumerate(options)}
         taken, own = {places[position] for position in wanted}, set(choice.indices)
         if taken != own:
-            assert self.settings.unmask in ("threshold", "factor") or len(taken) == len(own)
-            assert all(self._close(options, own, index) for index in taken ^ own), (block, wanted, choice)
+            assert self.settings.unmask in ("threshold", "dynamic-threshold", "factor") or len(taken) == len(own)
+            assert all(self._close(block, options, own, index) for index in taken ^ own), (block, wanted, choice)
         swapped = [option for option in options if wanted.get(option.position, option.token) != option.token]
         assert all(option.margin < ROUNDING for option in swapped), swapped
         self.rounded += taken != own or bool(swapped)
         forced = [replace(option, token=wanted.get(option.position, option.token)) for option in options]
         super()._commit(block, forced, Choice(sorted(taken), choice.slack))
 
-    def _close(self, options: list[Candidate], own: set[int], index: int) -> bool:
+    def _close(self, block: decoding.Block, options: list[Candidate], own: set[int], index: int) -> bool:
         """Whether a confidence is at the edge: of what is chosen, of what is not, or of what the rule asks for."""
         chosen = [option.confidence for place, option in enumerate(options) if place in own]
         others = [option.confidence for place, option in enumerate(options) if place not in own]
-        edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.settings.threshold]
+        edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.least(block)]
         edges += [1 - self.settings.factor / (count + 1) for count in range(2, len(options) + 1)]
         return min(abs(options[index].confidence - edge) for edge in edges) < ROUNDING
 

@@ -32,6 +32,8 @@ RULES: tuple[dict[str, Any], ...] = (
     {**SIZES, "unmask": "threshold", "threshold": 0.9},
     {**SIZES, "unmask": "threshold", "threshold": 0.25},
     {**SIZES, "unmask": "threshold", "threshold": 0.1, "confidence": "topk_margin"},
+    {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 0.6},
+    {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.4, "confidence_alpha": 0.9, "mask_ratio": "block"},
     {**SIZES, "unmask": "factor", "factor": 1.0},
     {**SIZES, "unmask": "factor", "factor": 3.5},
     {**SIZES, "unmask": "factor", "factor": 2.5, "reference_compat": True},
@@ -44,6 +46,19 @@ EVICTION: tuple[dict[str, Any], ...] = tuple(
     {**SIZES, **rule, "retention": retention, "kernel": kernel, "delay": delay}
     for rule in ({}, {"unmask": "threshold", "threshold": 0.2})
     for retention, kernel, delay in ((0.3, 3, 1), (0.5, 1, 1), (1.0, 3, 1), (0.5, 5, 1), (0.5, 3, 0), (0.5, 3, 2), (0.0, 3, 1))
+)
+DYNAMIC: dict[str, Any] = {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 1.0}
+PRUNING: tuple[dict[str, Any], ...] = (
+    {**DYNAMIC, "window": 0},
+    {**DYNAMIC, "window": 7, "mask_ratio": "block"},
+    {**DYNAMIC, "window": 8, "confidence_alpha": 0.3},
+    {**DYNAMIC, "window": 15},
+    {**DYNAMIC, "window": 3, "trailing": 0},
+    {**DYNAMIC, "window": 5, "trailing": 4},
+    {**DYNAMIC, "window": 2, "trailing": 24},
+    {**DYNAMIC, "window": 6, "retention": 0.5},
+    {**SIZES, "window": 0, "trailing": 0, "retention": 0.3, "kernel": 1},
+    {**DYNAMIC, "window": 0, "trailing": 0, "retention": 0.0},
 )
 # Of all decodes, how many may differ where the reference says that rounding explains it.
 FRAGILE = 0.02
@@ -99,6 +114,10 @@ def test_evictions(pair: Pair) -> None:
     check(pair, "sparse-dllm", EVICTION)
 
 
+def test_pruned_suffixes(pair: Pair) -> None:
+    check(pair, "streaming-dllm", PRUNING)
+
+
 @pytest.mark.parametrize(("retention", "kernel", "delay"), [(0.3, 3, 1), (0.5, 5, 0), (0.7, 1, 2)])
 def test_what_is_kept(retention: float, kernel: int, delay: int, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same slots of every layer in every block."""
@@ -119,16 +138,17 @@ def test_what_is_kept(retention: float, kernel: int, delay: int, pair: Pair, mon
         assert kept == [eviction.kept for eviction in decoded.evictions]
 
 
-@pytest.mark.parametrize("system", DECODERS)
-def test_early_stop(system: str, pair: Pair) -> None:
+@pytest.mark.parametrize(("system", "stop_at"), [*((name, "text") for name in DECODERS), ("streaming-dllm", "block")])
+def test_early_stop(system: str, stop_at: str, pair: Pair) -> None:
     """At each token that a plain decode ends up with, as if that were the end of the text."""
     (plain,) = pair.runtime(system, [PROMPTS[0]], **SIZES)
     forwards = set()
     for token in dict.fromkeys(plain.request.canvas.tokens[5:].tolist()):
         ending = pair.ending_at(token)
         for rule in ({**SIZES}, {**SIZES, "unmask": "threshold", "threshold": 0.25}):
-            (end,) = ending.runtime(system, [PROMPTS[0]], **{**rule, "early_stop": True})
-            decoded = ending.reference(system, PROMPTS[0], **{**rule, "early_stop": True})
+            settings = {**rule, "early_stop": True, "stop_at": stop_at}
+            (end,) = ending.runtime(system, [PROMPTS[0]], **settings)
+            decoded = ending.reference(system, PROMPTS[0], **settings)
             assert first_difference(decoded, end) is None
             forwards.add(end.forwards)
     assert len(forwards) > 3
