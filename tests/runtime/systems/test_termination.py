@@ -28,6 +28,8 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "threshold", "threshold": 0.0},
     {"unmask": "threshold", "threshold": 1.01},
     {"unmask": "threshold", "threshold": 0.5, "temperature": 1.5},
+    {"unmask": "dynamic-threshold", "confidence_alpha": 1.0},
+    {"unmask": "dynamic-threshold", "threshold": 1.01, "mask_ratio": "block"},
     {"unmask": "factor"},
     {"unmask": "factor", "factor": 1e6},
     {"unmask": "factor", "factor": 1e-6, "reference_compat": True},
@@ -37,6 +39,11 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "vanilla": ({},),
     "fast-dllm-prefix": ({}, {"refresh": 1}),
     "fast-dllm-dual": ({}, {"refresh": 3}),
+    "streaming-dllm": (
+        {"retention": 1.0, "window": 0, "trailing": 0},
+        {"retention": 0.0, "window": 3},
+        {"retention": 0.5, "kernel": 31, "trailing": 100},
+    ),
     "sparse-dllm": ({}, {"retention": 0.0, "delay": 0}, {"retention": 1.0, "kernel": 31, "delay": 100}),
 }
 
