@@ -35,6 +35,7 @@ def test_what_fits_is_read() -> None:
     expected = Outer(Inner(2), 1.0, "one", {"a": [Inner(8, "ff")]}, ((1, 2), (3, 4)), None, True)
     assert read(Outer, WHOLE | further) == expected
     assert isinstance(read(Outer, WHOLE).share, float)
+    assert read(Outer, WHOLE | {"share": 2**53}).share == 2**53
     for value in ("text", False, 7, 0.5):
         assert read(Outer, WHOLE | {"value": value}).value is value
 
@@ -56,6 +57,7 @@ def test_what_fits_is_read() -> None:
         ({"share": float("nan")}, "share is NaN; it must be a finite number"),
         ({"share": float("inf")}, "share is Infinity; it must be a finite number"),
         ({"share": 10**400}, "; it must be a finite number"),
+        ({"share": 2**53 + 1}, "share is 9007199254740993; it must be a finite number"),
         ({"share": False}, "share is false; it must be a finite number"),
         ({"kind": "three"}, 'kind is "three"; it must be one of one, two'),
         ({"kind": []}, "kind is []; it must be one of one, two"),

@@ -95,6 +95,16 @@ def test_the_library_has_the_last_word(tmp_path: Path) -> None:
         check_with_library(file)
 
 
+def test_a_file_that_was_cut_since_it_was_opened(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"one": torch.arange(4.0)}, file)
+    (tensor,) = read_header(file).values()
+    assert tensor.read().tolist() == [0, 1, 2, 3]
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(DllmEdgeError, match=r"ends before byte .*; it changed since it was opened"):
+        tensor.read()
+
+
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(DllmEdgeError, match=r"cannot be read \(it is a pipe"):
