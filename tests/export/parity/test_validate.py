@@ -35,7 +35,8 @@ def test_all_levels(bundle: Path, tiny_bundle: Callable[..., Path]) -> None:
 
 
 def test_the_last_level_can_be_chosen(bundle: Path) -> None:
-    assert [level.name for level in validate(TorchPair(bundle), level="structure").levels] == ["structure"]
+    (structure,) = validate(TorchPair(bundle), level="structure").levels
+    assert structure.lines == ["names, axes, types, operators, hashes: as the contract has them"]
     with pytest.raises(DllmEdgeError, match="unknown level 'depth': choose one of structure, layers, trajectory, task"):
         validate(TorchPair(bundle), level="depth")
 

