@@ -40,6 +40,7 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "threshold", "threshold": 0.9, "temperature": 0.7},
     {"unmask": "factor", "factor": 2.0},
     {"unmask": "factor", "factor": 1.0, "reference_compat": True},
+    {"unmask": "frechet", "frechet_margin": -0.5},
 )
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "fast-dllm-prefix": ({"refresh": 3},),

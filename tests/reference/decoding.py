@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .model import Forward, Frozen, Model, shifted
-from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, factor, quota, threshold, top
+from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, factor, frechet, quota, threshold, top
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,10 @@ class Settings:
     gen_length: int
     block_length: int
     steps: int | None = None  # of the whole generation; None: gen_length
-    unmask: Literal["quota", "threshold", "factor", "schedule"] = "quota"
+    unmask: Literal["quota", "threshold", "factor", "frechet", "schedule"] = "quota"
     threshold: float = 0.9
     factor: float = 1.0
+    frechet_margin: float = 0.25
     reference_compat: bool = False  # the factor rule of the published code
     confidence: ConfidenceKind = "maskgit_plus"
     early_stop: bool = False
@@ -163,6 +164,8 @@ class Run:
                 return threshold(confidence, settings.threshold)
             case "factor":
                 return factor(confidence, settings.factor, settings.reference_compat)
+            case "frechet":
+                return frechet(confidence, settings.frechet_margin)
 
     def _commit(self, block: Block, options: list[Candidate], choice: Choice) -> None:
         chosen = [options[index] for index in choice.indices]

@@ -101,7 +101,7 @@ class Following(decoding.Run):
         places = {option.position: index for index, option in enumerate(options)}
         taken, own = {places[position] for position in wanted}, set(choice.indices)
         if taken != own:
-            assert self.settings.unmask in ("threshold", "factor") or len(taken) == len(own)
+            assert self.settings.unmask in ("threshold", "factor", "frechet") or len(taken) == len(own)
             assert all(self._close(options, own, index) for index in taken ^ own), (block, wanted, choice)
         swapped = [option for option in options if wanted.get(option.position, option.token) != option.token]
         assert all(option.margin < ROUNDING for option in swapped), swapped
@@ -115,6 +115,10 @@ class Following(decoding.Run):
         others = [option.confidence for place, option in enumerate(options) if place not in own]
         edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.settings.threshold]
         edges += [1 - self.settings.factor / (count + 1) for count in range(2, len(options) + 1)]
+        if self.settings.unmask == "frechet":
+            # The n-th is at the edge where 1 - G_n, in which it counts twice, is 1 - margin.
+            order = sorted((option.confidence for option in options), reverse=True)
+            edges += [1 - (1 - self.settings.frechet_margin - sum(1 - c for c in order[:n])) / 2 for n in range(1, len(order))]
         return min(abs(options[index].confidence - edge) for edge in edges) < ROUNDING
 
 

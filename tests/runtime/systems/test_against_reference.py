@@ -35,6 +35,8 @@ RULES: tuple[dict[str, Any], ...] = (
     {**SIZES, "unmask": "factor", "factor": 1.0},
     {**SIZES, "unmask": "factor", "factor": 3.5},
     {**SIZES, "unmask": "factor", "factor": 2.5, "reference_compat": True},
+    {**SIZES, "unmask": "frechet", "frechet_margin": 0.1},
+    {**SIZES, "unmask": "frechet", "frechet_margin": -2.0},
     {**ONE, "unmask": "schedule", "confidence": "maskgit_plus"},
     {**ONE, "unmask": "schedule", "confidence": "topk_margin", "steps": 8},
     {**ONE, "unmask": "schedule", "confidence": "entropy"},

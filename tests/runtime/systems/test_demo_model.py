@@ -31,6 +31,7 @@ RULES: tuple[dict[str, Any], ...] = (
     {**BLOCKS, "early_stop": False, "unmask": "threshold", "threshold": 0.9},
     {**BLOCKS, "early_stop": False, "unmask": "threshold", "threshold": 0.9999},
     {**BLOCKS, "early_stop": True, "unmask": "factor", "factor": 0.05},
+    {**BLOCKS, "early_stop": True, "unmask": "frechet", "frechet_margin": 0.99},
     {"gen_length": 64, "block_length": 8, "early_stop": True, "steps": 16},
     {"gen_length": 32, "block_length": 0, "early_stop": False, "unmask": "schedule", "confidence": "entropy", "steps": 8},
 )

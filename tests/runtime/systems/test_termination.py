@@ -31,6 +31,9 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "factor"},
     {"unmask": "factor", "factor": 1e6},
     {"unmask": "factor", "factor": 1e-6, "reference_compat": True},
+    {"unmask": "frechet"},
+    {"unmask": "frechet", "frechet_margin": -1e6},
+    {"unmask": "frechet", "frechet_margin": 1.0},
 )
 # Of the system's own settings, the edges.
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
