@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dllm_edge.graphs.contract import Profile
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.engines.base import Lanes, StepInputs, StepOutputs
 from dllm_edge.runtime.unmasking.proposals import Proposals
 from dllm_edge.runtime.unmasking.rule import Budget
 from dllm_edge.runtime.unmasking.saber import Saber, taken_back
 
-from ..numpy_engine import CONFIG, MASK, NumpyEngine
+from ..numpy_engine import CONFIG, ENDLESS, MASK, NumpyEngine
 from ..recorder import finish
 from ..scripted import proposals_of, request
 
@@ -62,7 +64,7 @@ def test_the_released_code_for_llada() -> None:
     rule = begun(reference_compat=True)
     assert decided(rule, seen([0.9, 0.8, 0.3, 0.2, 0.1, 0.1])) == ([0, 1], [1])
     assert list(rule.gates()) == [1]
-    assert decided(rule, seen([0.85, 0.95, 0.86, 0.2, 0.1, 0.1], {0: 0.01})) == ([1, 2], [0])
+    assert decided(rule, seen([0.5, 0.86, 0.95, 0.2, 0.1, 0.1], {0: 0.99})) == ([2, 1], [0])
     assert list(rule.gates()) == pytest.approx([(0.9 + 0.8) / 2])
     decided(rule, seen([0.5, 0.6, 0.5, 0.5, 0.1, 0.1], {1: 0.9, 2: 0.9}))
     assert list(rule.gates()) == pytest.approx([(0.9 + 0.95 + 0.86) / 3])
@@ -113,10 +115,31 @@ def test_confidences_that_round_to_1_are_above_and_below_the_mean() -> None:
     assert decision.commit.tolist() == [2]
 
 
-def test_what_stands_is_asked_for_by_name() -> None:
-    """Of all systems' forwards, without a word of theirs: the tokens that stand at the positions they predict."""
-    for system in ("vanilla", "fast-dllm-dual"):
-        asked = request(system, unmask="saber", block_length=8, early_stop=False)
-        (end,) = finish(NumpyEngine(), [asked])
-        assert end.reason == "complete"
-        assert any(step.to_json()["remasked"] for step in end.trace)
+def test_as_sure_as_the_mean_is_not_surer() -> None:
+    rule = begun(least_commits=1)
+    assert decided(rule, seen([1.0, 0.5, 0.5, 0.5])) == ([0], [])
+    assert decided(rule, seen([1.0, 1.0, 1.0, 0.5], {0: 1.0})) == ([1], [])
+
+
+class Watched(NumpyEngine):
+    """Notes the ids that are asked for by name, and those that are sent at the rows that predict."""
+
+    def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
+        given = self.inputs(profile)
+        self.named: list[tuple[list[int], list[int]]] = [*getattr(self, "named", []), self._named(given)]
+        return super().run(profile, cache, bind, keep_rows)
+
+    def _named(self, given: StepInputs) -> tuple[list[int], list[int]]:
+        return given.target_ids[0, :, 0].tolist(), given.input_ids[0, given.logit_rows[0]].tolist()
+
+
+@pytest.mark.parametrize("system", ["vanilla", "fast-dllm-dual"])
+def test_what_stands_is_asked_for_by_name(system: str) -> None:
+    """Of every forward, without a word of the system's; and of other rules' nothing."""
+    engine = Watched(ENDLESS)
+    (end,) = finish(engine, [request(system, unmask="saber", early_stop=False)])
+    assert any(step.to_json()["remasked"] for step in end.trace)
+    assert all(named == sent for named, sent in engine.named)
+    engine = Watched(ENDLESS)
+    finish(engine, [request(system, unmask="quota", early_stop=False)])
+    assert not any(any(named) for named, _ in engine.named)
