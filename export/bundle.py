@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +59,7 @@ def export_bundle(
     link: bool = False,
     overwrite: bool = False,
     allow_nonfinite: bool = False,
+    join: bool | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export a Hugging Face folder to a new bundle and open it.
@@ -68,7 +69,8 @@ def export_bundle(
     in groups of `group` inputs, `head_weights` and `embedding_weights` the same of the LM head and the embedding
     (`graphs.weight_formats`); `quantiser` chooses their integers and scales; `lora` is a PEFT adapter's folder, merged;
     `link` hard-links the checkpoint's files instead of writing the weights again; `overwrite` replaces a bundle that is
-    there, once the new one is complete; `allow_nonfinite` exports NaN and infinity, which are refused otherwise.
+    there, once the new one is complete; `allow_nonfinite` exports NaN and infinity, which are refused otherwise; `join` stores
+    weights of the same input as one (`graphs.joined_weights`), which linked ones never are, and int8 ones only if it is True.
 
     Raises `DllmEdgeError` for whatever is wrong with the checkpoint, the options or the path; nothing is left behind then.
     """
@@ -84,9 +86,11 @@ def export_bundle(
     try_tokenizer(tokenizer, checkpoint.config, checkpoint.folder / TOKENIZER)
     with staged(Path(bundle_path), overwrite) as folder:
         check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
-        written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, progress)
+        joined = not link and (formats.linear.name != "int8" if join is None else join)
+        written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, joined, progress)
         _write_side_files(checkpoint, folder, tokenizer, template)
-        graphs = _write_graphs(checkpoint, folder, forbidden, FLAVOURS[flavour], stored_dtype, formats, written, progress)
+        steps = _steps(checkpoint.config, forbidden, FLAVOURS[flavour], stored_dtype, formats, joined)
+        graphs = _write_graphs(folder, steps, written, progress)
         manifest = Manifest(
             family=checkpoint.family.name,
             config=checkpoint.config,
@@ -98,6 +102,7 @@ def export_bundle(
             tools={"python": platform.python_version()} | {tool: version(tool) for tool in TOOLS},
             files=written.files | _records(folder),
             weights=formats,
+            joined=joined,
         )
         (folder / "reports").mkdir()
         if written.errors:
@@ -126,6 +131,7 @@ def _write_weights(
     formats: WeightFormats,
     quantiser: Quantiser,
     link: bool,
+    joined: bool,
     progress: Progress,
 ) -> Weights:
     def share_written(fraction: float) -> None:
@@ -133,7 +139,7 @@ def _write_weights(
 
     if link:
         return link_weights(checkpoint, folder, stored_dtype, share_written)
-    return write_weights(checkpoint, folder, stored_dtype, share_written, formats, quantiser=quantiser)
+    return write_weights(checkpoint, folder, stored_dtype, share_written, formats, quantiser=quantiser, joined=joined)
 
 
 def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -146,25 +152,28 @@ def _forbidden(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(sorted(forbidden))
 
 
-def _write_graphs(
-    checkpoint: Checkpoint,
-    folder: Path,
+def _steps(
+    config: ModelConfig,
     forbidden: tuple[int, ...],
     flavours: tuple[Flavour, ...],
     stored_dtype: DType,
     formats: WeightFormats,
-    weights: Weights,
-    progress: Progress,
-) -> list[GraphFile]:
-    """Write a graph of each flavour, and its float32-compute twin where it computes in another dtype itself."""
+    joined: bool,
+) -> list[StepGraph]:
+    """Return a graph of each flavour, and its float32-compute twin where it computes in another dtype itself."""
     wanted = [(flavour, compute_dtype) for flavour in flavours for compute_dtype in dict.fromkeys((stored_dtype, FLOAT32))]
+    return [
+        StepGraph(config, forbidden, flavour, stored_dtype, compute_dtype, formats, joined) for flavour, compute_dtype in wanted
+    ]
+
+
+def _write_graphs(folder: Path, steps: Sequence[StepGraph], weights: Weights, progress: Progress) -> list[GraphFile]:
     graphs = []
-    for index, (flavour, compute_dtype) in enumerate(wanted):
-        progress("graphs", index / len(wanted))
-        file = graph_file(flavour, compute_dtype if compute_dtype != stored_dtype else None)
-        step = StepGraph(checkpoint.config, forbidden, flavour, stored_dtype, compute_dtype, formats)
+    for index, step in enumerate(steps):
+        progress("graphs", index / len(steps))
+        file = graph_file(step.flavour, step.compute_dtype if step.compute_dtype != step.stored_dtype else None)
         write_step(folder / file, step, weights.locations)
-        graphs.append(GraphFile(file, flavour, compute_dtype, opset_of(flavour, formats)))
+        graphs.append(GraphFile(file, step.flavour, step.compute_dtype, opset_of(step.flavour, step.formats)))
     progress("graphs", 1.0)
     return graphs
 

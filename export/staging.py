@@ -9,7 +9,6 @@ What lies beside a path `b` says by its name what it is, so that whoever comes a
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -21,10 +20,9 @@ from glob import escape
 from pathlib import Path
 
 from ..graphs.errors import DllmEdgeError
+from ..graphs.whole_file import FULL
 from ..runtime.bundle.manifest import MANIFEST
 from .exchange import exchanged
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)

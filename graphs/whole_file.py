@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file: on the disk, by the user's share of it, or by a limit of its size."""
+
 
 def write_whole(file: Path, content: str | bytes | memoryview, *, durable: bool = True) -> None:
     """Write `content`, text as UTF-8, beside `file` and move it there.
 
-    It is on the disk when this returns, unless `durable` is false: for a folder that is synced later, or what may be lost. A
-    symbolic link is followed, and what is no regular file (a pipe, a terminal) is written to as it is. Raises `OSError` with
-    the name of `file` where writing fails; its old content is still there then.
+    The content is on the disk before it has the name, unless `durable` is false: for a folder that is synced later, or what
+    may be lost. A symbolic link is followed, and what is no regular file (a pipe, a terminal) is written to as it is. Raises
+    `OSError` with the name of `file` where writing fails; its old content is still there then.
     """
     data = content.encode() if isinstance(content, str) else content
     file = Path(file)

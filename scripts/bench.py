@@ -2,7 +2,8 @@
 
     python -m dllm_edge.scripts.bench [--parts step,overhead,...] [--paired 20] [--problems 500]
 
-The part `export` writes and exports a checkpoint of 8B shape, which takes 32 GB of disk: it runs only where it is named.
+The part `export` writes and exports a checkpoint of 8B shape, which takes 32 GB of disk: it runs only where it is named, and so
+does `joined`, which settled a choice.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .benchmarks.setup import Measure, Setup
 
 DEFAULT_PARTS = ("step", "overhead", "memory", "systems", "accuracy", "sparse", "engine")
-PARTS = (*DEFAULT_PARTS, "export")
+PARTS = (*DEFAULT_PARTS, "joined", "export")
 VERSIONS = ("dllm-edge", "onnxruntime", "torch", "numpy")
 FULL = f"python -m dllm_edge.scripts.bench --paired 20 --problems 500 --parts {','.join(PARTS)}"
 
@@ -77,6 +78,7 @@ def available() -> dict[str, Measure]:
     """Return the measure of each part; they import torch and onnx."""
     from .benchmarks.engine import measure_engine
     from .benchmarks.export import measure_export
+    from .benchmarks.joined import measure_joined
     from .benchmarks.memory import measure_memory
     from .benchmarks.overhead import measure_overhead
     from .benchmarks.step import measure_step
@@ -90,6 +92,7 @@ def available() -> dict[str, Measure]:
         "accuracy": measure_accuracy,
         "sparse": measure_sparse,
         "engine": measure_engine,
+        "joined": measure_joined,
         "export": measure_export,
     }
 

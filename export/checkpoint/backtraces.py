@@ -21,10 +21,10 @@ def without_backtraces() -> Iterator[None]:
     if kept is None:
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDERR)
-    os.close(nowhere)
     try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDERR)
+        os.close(nowhere)
         yield
     finally:
         os.dup2(kept, STDERR)

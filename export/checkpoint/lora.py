@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...graphs.errors import DllmEdgeError
+from ...graphs.errors import DllmEdgeError, shown
 from ...graphs.families.config_keys import is_finite
 from ...graphs.parameters import EMBEDDING
 from ..json_file import read_object
@@ -41,7 +41,7 @@ class Lora:
         numbers = isinstance(rank, int) and not isinstance(rank, bool) and is_finite(alpha)
         if not numbers or rank < 1 or abs(alpha) >= LARGEST_ALPHA:
             raise DllmEdgeError(
-                f"{folder}/adapter_config.json: r is {rank!r:.80} and lora_alpha {alpha!r:.80}; both must be numbers"
+                f"{folder}/adapter_config.json: r is {shown(rank)} and lora_alpha {shown(alpha)}; both must be numbers"
             )
         if not (folder / WEIGHTS).is_file():
             raise DllmEdgeError(

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...graphs.dtypes import DTYPES, FLOATS, DType, safetensors_dtypes
 from ...graphs.errors import DllmEdgeError
+from ...graphs.schema import whole_number
 from ...runtime.bundle.regular_file import open_regular
 from ..json_file import read_object
 
@@ -103,26 +104,19 @@ def check_with_library(file: Path) -> None:
 def stored_tensor(file: Path, name: str, entry: Any, start: int, size: int, dtypes: Mapping[str, DType]) -> StoredTensor:
     """Return the tensor of one header entry, whose offsets count from byte `start` of a file of `size` bytes."""
     try:
-        code, shape = str(entry["dtype"]), tuple(whole_number(extent) for extent in entry["shape"])
-        begin, end = (whole_number(offset) for offset in entry["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DllmEdgeError(f"{file}: malformed header entry of {name}; {AGAIN}") from error
+        code, shape = str(entry["dtype"]), tuple(whole_number(extent, "an extent") for extent in entry["shape"])
+        begin, end = (whole_number(offset, "an offset") for offset in entry["data_offsets"])
+    except (DllmEdgeError, KeyError, TypeError, ValueError) as error:
+        raise DllmEdgeError(f"{file}: malformed header entry of {name} ({error}); {AGAIN}") from error
     if code not in dtypes:
         raise DllmEdgeError(f"{file}: {name} is stored as {code}; supported: {', '.join(dtypes)}: use the original checkpoint")
-    if min((begin, *shape)) < 0 or end - begin != DTYPES[dtypes[code]].nbytes(math.prod(shape)):
+    if end - begin != DTYPES[dtypes[code]].nbytes(math.prod(shape)):
         raise DllmEdgeError(f"{file}: {name} has {end - begin} bytes for {code} {list(shape)}; {AGAIN}")
     if start + end > size:
         raise DllmEdgeError(
             f"{file}: {name} ends at byte {start + end}, the file has {size}: it is truncated, download it again"
         )
     return StoredTensor(file, start + begin, end - begin, dtypes[code], shape)
-
-
-def whole_number(value: object) -> int:
-    """Return `value`; raises `TypeError` for a fraction, a text or a truth value, which `int` would make a number of."""
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
-    return value
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:

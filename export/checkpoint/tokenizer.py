@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from ...graphs.config import ModelConfig
 from ...graphs.errors import DllmEdgeError
+from ...graphs.schema import true_or_false, whole_number
 from ...runtime.bundle.foreign_errors import reported
 from ...runtime.bundle.manifest import CHAT_TEMPLATE, TOKENIZER
 from ...runtime.bundle.tokenizer import read_text
@@ -20,6 +21,7 @@ from .backtraces import without_backtraces
 # The split of Qwen2's tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
 QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+AGAIN = "download it again"
 CONVERT = "load it with transformers and write tokenizer.json with save_pretrained"
 FLAGS = ("special", "normalized", "lstrip", "rstrip", "single_word")
 
@@ -31,11 +33,13 @@ def tokenizer_of(folder: Path) -> tuple[Tokenizer, str | None]:
     """
     settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     if (folder / TOKENIZER).is_file():
-        with without_backtraces(), reported(f"{folder / TOKENIZER}: cannot be read", "download it again"):
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        text = read_text(folder / TOKENIZER, AGAIN)
+        with without_backtraces(), reported(f"{folder / TOKENIZER}: cannot be read", AGAIN):
+            tokenizer = Tokenizer.from_str(text)
     else:
         tokenizer = qwen2_tokenizer(folder, settings)
-    add_tokens(tokenizer, folder, settings)
+    with without_backtraces(), reported(f"{folder}: the added tokens cannot be read", AGAIN):
+        add_tokens(tokenizer, folder, settings)
     return tokenizer, chat_template(folder, settings)
 
 
@@ -92,27 +96,13 @@ def added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedTo
             special = special_names(settings)
             for content, identifier in read_object(folder / "added_tokens.json").items():
                 flags = {"special": content in special, "normalized": content not in special}
-                tokens[whole_number(identifier)] = AddedToken(content, **flags)
+                tokens[whole_number(identifier, "the id")] = AddedToken(content, **flags)
         for identifier, entry in (settings.get("added_tokens_decoder") or {}).items():
-            flags = {name: truth(entry[name]) for name in FLAGS if name in entry}
-            tokens[whole_number(json.loads(identifier))] = AddedToken(entry["content"], **flags)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DllmEdgeError(f"{folder}: the added tokens are malformed ({one_line(error)}): download it again") from error
+            flags = {name: true_or_false(entry[name], name) for name in FLAGS if name in entry}
+            tokens[whole_number(json.loads(identifier), "the id")] = AddedToken(entry["content"], **flags)
+    except (AttributeError, DllmEdgeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DllmEdgeError(f"{folder}: the added tokens are malformed ({error}): {AGAIN}") from error
     return tokens
-
-
-def whole_number(value: object) -> int:
-    """Return a token's id; raises ValueError for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no token id")
-    return value
-
-
-def truth(value: object) -> bool:
-    """Return a token's flag; raises ValueError for what is none."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
 
 
 def special_names(settings: Mapping[str, Any]) -> set[str]:
@@ -130,7 +120,7 @@ def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
     """Return `chat_template.jinja`, or the template in `tokenizer_config.json`: of named ones `default`, or the first."""
     file = folder / CHAT_TEMPLATE
     if file.is_file():
-        return read_text(file, "download it again")
+        return read_text(file, AGAIN)
     template = settings.get("chat_template")
     if isinstance(template, list) and template:
         try:
@@ -146,7 +136,3 @@ def chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
 def is_unicode(text: str) -> bool:
     """Return whether `text` can be written: JSON may hold halves of surrogate pairs."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -11,7 +11,16 @@ from onnx.defs import OpSchema
 from ..tensorrt.operators import operator_dtypes
 
 # The inputs that its parser wants as constants.
-CONSTANT_INPUTS = {"ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "TopK": 1}
+CONSTANT_INPUTS = {
+    "ReduceMax": 1,
+    "ReduceMean": 1,
+    "ReduceSum": 1,
+    "Slice": 3,
+    "Split": 1,
+    "Squeeze": 1,
+    "TopK": 1,
+    "Unsqueeze": 1,
+}
 LARGEST_TOP_K = 3839
 # The operators whose outcome has a type of its own that counts too.
 CONVERSIONS = {"Cast": ("T1", "T2")}

@@ -20,6 +20,7 @@ from ...graphs.weight_formats import ALL_PLAIN, WeightFormats
 from ...graphs.whole_file import write_whole
 from ..weights.location import WeightLocation
 from .dequantise import dequantise_weights
+from .join_products import join_products
 from .shape_work import name_shape_work
 from .trace import OPSETS, trace
 from .unroll import unroll
@@ -47,7 +48,8 @@ class StepGraph:
     """What distinguishes one step graph from another over the same weights.
 
     `forbidden` ids are never candidates; `stored_dtype` is that of the weights in their files where `formats` leaves them
-    plain, and of scales; `compute_dtype` is that of matrix products and caches.
+    plain, and of scales; `compute_dtype` is that of matrix products and caches; `joined` says that weights of the same input
+    are stored as one (`graphs.joined_weights`), so that one product serves them.
     """
 
     config: ModelConfig
@@ -56,6 +58,7 @@ class StepGraph:
     stored_dtype: DType
     compute_dtype: DType
     formats: WeightFormats = ALL_PLAIN
+    joined: bool = False
 
     @property
     def candidates(self) -> int:
@@ -74,6 +77,8 @@ def step_model(step: StepGraph, weights: Mapping[str, WeightLocation]) -> ir.Mod
     """Return the model that `write_step` writes."""
     model = trace(step.formats.stored_config(step.config), step.candidates, step.flavour, step.stored_dtype, step.compute_dtype)
     graph = model.graph
+    if step.joined:
+        join_products(graph)
     unroll(graph, step.config.layers)
     dequantise_weights(graph, step.formats, step.stored_dtype, step.compute_dtype)
     _forget_types(graph)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...graphs.errors import unknown
-from ...graphs.whole_file import write_json
+from ...graphs.whole_file import FULL, write_json
 from ...runtime.bundle.regular_file import read_small
 from .report import LEVELS, Level, LevelName, Report
 
@@ -51,7 +51,7 @@ def keep(report: Report, file: Path) -> None:
         if error.errno in READ_ONLY:
             warnings.warn(reason, stacklevel=2)
         else:
-            report.lost = f"{reason}: make room and validate again"
+            report.lost = f"{reason}: {'make room' if error.errno in FULL else 'mend that'} and validate again"
 
 
 def with_kept_levels(report: Report, file: Path) -> dict[str, Any]:

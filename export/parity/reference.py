@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from ...graphs.contract import Flavour
 from ...graphs.dtypes import dtype_of_onnx
+from ...graphs.joined_weights import stored_weights, whole_shape
 from ...graphs.modules.step import StepModule
 from ...graphs.modules.transformer import Transformer
 from ...graphs.weight_formats import INTEGERS, SCALES, WeightFormat
@@ -34,17 +36,26 @@ def load_weights(transformer: Transformer, bundle: Bundle, checkpoint: Checkpoin
 
     The checkpoint's weights are rounded to the types and formats that the bundle stores, as an export would.
     """
-    tensors = {} if checkpoint else _stored_tensors(bundle)
+    weights, formats = dict(transformer.named_parameters()), bundle.manifest.weights
     with torch.no_grad():
-        for name, weight in transformer.named_parameters():
-            weight_format = bundle.manifest.weights.of(name, tuple(weight.shape))
-            if checkpoint:
-                value = _rounded(checkpoint.read(checkpoint.source(name)), weight_format, _stored_dtype(bundle))
-            elif weight_format.quantised:
-                value = dequantise(_quantised(bundle.path, tensors[name + INTEGERS], tensors[name + SCALES]))
-            else:
-                value = _read(bundle.path, tensors[name])
-            weight.copy_(value.reshape(weight.shape))
+        if checkpoint is None:
+            _load_stored(weights, bundle)
+            return
+        for name, weight in weights.items():
+            weight_format = formats.of(name, tuple(weight.shape))
+            weight.copy_(_rounded(checkpoint.read(checkpoint.source(name)), weight_format, _stored_dtype(bundle)))
+
+
+def _load_stored(weights: Mapping[str, torch.Tensor], bundle: Bundle) -> None:
+    tensors, formats = _stored_tensors(bundle), bundle.manifest.weights
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    for name, members in stored_weights(shapes, bundle.manifest.joined).items():
+        if formats.of(name, whole_shape(members)).quantised:
+            value = dequantise(_quantised(bundle.path, tensors[name + INTEGERS], tensors[name + SCALES]))
+        else:
+            value = _read(bundle.path, tensors[name])
+        for member, rows in zip(members, value.split([shape[0] for shape in members.values()]), strict=True):
+            weights[member].copy_(rows)
 
 
 def _rounded(weight: torch.Tensor, weight_format: WeightFormat, stored: torch.dtype) -> torch.Tensor:

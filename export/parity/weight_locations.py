@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from ...graphs.dtypes import DTYPES, DType
+from ...graphs.joined_weights import stored_weights, whole_shape
 from ...graphs.weight_formats import StoredPart
 from ...runtime.bundle.bundle import Bundle
 from ..checkpoint.safetensors import BUNDLE_DTYPES, read_header
@@ -33,7 +34,8 @@ def check_weights(bundle: Bundle, model: onnx.ModelProto) -> Iterator[str]:
 def expected_parts(bundle: Bundle) -> dict[str, StoredPart]:
     """Return the tensors that a bundle of this model and these formats stores, by name."""
     manifest = bundle.manifest
-    shapes = manifest.weights.shapes(manifest.config)
+    stored = stored_weights(manifest.weights.shapes(manifest.config), manifest.joined)
+    shapes = {name: whole_shape(members) for name, members in stored.items()}
     parts = (part for name, shape in shapes.items() for part in manifest.weights.parts(name, shape, manifest.stored))
     return {part.name: part for part in parts}
 

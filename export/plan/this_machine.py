@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graphs.errors import DllmEdgeError
+from ...runtime.engines.cores import usable_cores
 from .devices import CPU, Device
 
 MEMINFO = Path("/proc/meminfo")
@@ -46,7 +46,7 @@ def read_meminfo(meminfo: Path = MEMINFO) -> dict[str, int] | None:
 
 def copied_bytes_per_second() -> float:
     """Return what copies by all cores together reach, read and written bytes counted."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     source = np.ones(COPIED_BYTES, dtype=np.uint8)
     target = np.empty_like(source)
     parts = list(zip(np.array_split(target, cores), np.array_split(source, cores), strict=True))

@@ -1,11 +1,12 @@
 """The bytes that a bundle stores for one quantised weight of a checkpoint: through small buffers, where its quantiser allows.
 
-A quantiser that does not work by groups has one matrix in memory at a time: in float32, with what it makes of it.
+A quantiser that does not work by groups has one matrix in memory at a time: in float32, with what it makes of it and of
+those that are joined to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,14 +57,6 @@ class Matrix:
     def new_scales(self, *shape: int) -> Tensor:
         return torch.empty(*shape, dtype=getattr(torch, self.scale_dtype))
 
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and last input of each part that is in memory at once, in whole groups."""
-        outputs, inputs = self.shape
-        group = self.weight_format.group
-        width = max(1, TILE // outputs // group) * group if self.quantiser.by_groups else inputs
-        for first in range(0, inputs, width):
-            yield first, min(first + width, inputs)
-
     def quantised_rows(self, first: int, last: int) -> Iterator[tuple[slice, Quantised]]:
         """Yield some rows at a time of the inputs from `first` to `last`, or all rows at once, and which they are."""
         row = 0
@@ -95,22 +88,42 @@ class Matrix:
             )
 
 
-def quantised_bytes(matrix: Matrix) -> Iterator[memoryview]:
-    """Yield a matrix, integers before scales, laid out for its use: an embedding's rows are gathered, all others multiply."""
-    return _embedding_bytes(matrix) if matrix.name == EMBEDDING else _linear_bytes(matrix)
+def quantised_bytes(matrices: Sequence[Matrix]) -> Iterator[memoryview]:
+    """Yield a matrix, integers before scales, laid out for its use: an embedding's rows are gathered, all others multiply.
+
+    Several, of the same inputs and format, are one: the rows of each after those of the one before.
+    """
+    return _embedding_bytes(matrices[0]) if matrices[0].name == EMBEDDING else _linear_bytes(matrices)
 
 
-def _linear_bytes(matrix: Matrix) -> Iterator[memoryview]:
+def _linear_bytes(matrices: Sequence[Matrix]) -> Iterator[memoryview]:
     """Yield a linear weight as integers `[inputs, outputs]`, then its scales `[inputs / group, outputs]`."""
-    outputs, inputs = matrix.shape
-    group = matrix.weight_format.group
-    scales = matrix.new_scales(inputs // group, outputs)
-    for first, last in matrix.tiles():
+    outputs, inputs = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1]
+    group = matrices[0].weight_format.group
+    scales = matrices[0].new_scales(inputs // group, outputs)
+    for first, last in _tiles(matrices[0], outputs):
         tile = torch.empty(last - first, outputs, dtype=torch.int8)
-        for rows, quantised in matrix.quantised_rows(first, last):
+        for rows, quantised in _rows_of_all(matrices, first, last):
             tile[:, rows], scales[first // group : last // group, rows] = quantised.integers.T, quantised.scales.T
-        yield bytes_of(pack(tile) if matrix.weight_format.name == "int4" else tile)
+        yield bytes_of(pack(tile) if matrices[0].weight_format.name == "int4" else tile)
     yield bytes_of(scales)
+
+
+def _tiles(matrix: Matrix, outputs: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last input of each part that is in memory at once, of that many outputs and in whole groups."""
+    inputs, group = matrix.shape[1], matrix.weight_format.group
+    width = max(1, TILE // outputs // group) * group if matrix.quantiser.by_groups else inputs
+    for first in range(0, inputs, width):
+        yield first, min(first + width, inputs)
+
+
+def _rows_of_all(matrices: Sequence[Matrix], first: int, last: int) -> Iterator[tuple[slice, Quantised]]:
+    """Yield as `Matrix.quantised_rows` does, each matrix' rows counted from the end of the one before."""
+    begin = 0
+    for matrix in matrices:
+        for rows, quantised in matrix.quantised_rows(first, last):
+            yield slice(begin + rows.start, begin + rows.stop), quantised
+        begin += matrix.shape[0]
 
 
 def _embedding_bytes(matrix: Matrix) -> Iterator[memoryview]:

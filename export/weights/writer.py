@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ...graphs.dtypes import DTYPES, DType
 from ...graphs.errors import DllmEdgeError
+from ...graphs.joined_weights import stored_weights, whole_shape
 from ...graphs.weight_formats import ALL_PLAIN, StoredPart, WeightFormats, weight_bytes
 from ...runtime.bundle.manifest import FileRecord
 from ..checkpoint.checkpoint import Checkpoint
@@ -63,15 +64,19 @@ def write_weights(
     formats: WeightFormats = ALL_PLAIN,
     largest_file: int = LARGEST_FILE,
     quantiser: Quantiser = ROUND_TO_NEAREST,
+    joined: bool = False,
 ) -> Weights:
     """Write the checkpoint's tensors as `stored_dtype` or as `formats` has them to `bundle`/weights/*.safetensors.
 
+    With `joined`, weights of the same input are one tensor (`graphs.joined_weights`).
     Bytes pass through small buffers; only a tensor with a merged adapter, the scales of one tensor, and a matrix whose
     quantiser does not work by groups are in memory whole. Tensors start at multiples of 64 bytes. Raises `DllmEdgeError` for
     values that cannot be stored so, OSError where writing fails.
     """
     shapes = formats.shapes(checkpoint.config)
-    groups = _groups({name: formats.parts(name, shape, stored_dtype) for name, shape in shapes.items()}, largest_file)
+    stored = stored_weights(shapes, joined)
+    parts = {name: formats.parts(name, whole_shape(members), stored_dtype) for name, members in stored.items()}
+    groups = _groups(parts, largest_file)
     count = _Count(weight_bytes(checkpoint.config, stored_dtype, formats), progress)
     matrices = {
         name: Matrix(checkpoint, name, weight_format, stored_dtype, quantiser, QuantisationError())
@@ -79,6 +84,10 @@ def write_weights(
         if (weight_format := formats.of(name, shape)).quantised
     }
     weights = Weights({}, {}, {name: matrix.error for name, matrix in matrices.items()})
+
+    def plain(name: str) -> Iterator[memoryview]:
+        return plain_bytes(checkpoint, checkpoint.source(name), stored_dtype)
+
     (bundle / FOLDER).mkdir()
     for index, group in enumerate(groups):
         file = f"{FOLDER}/model-{index + 1:05d}-of-{len(groups):05d}.safetensors"
@@ -86,9 +95,9 @@ def write_weights(
         header, locations = _layout([part for name in names for part in group[name]], file)
         weights.locations.update(locations)
         tensors = (
-            quantised_bytes(matrices[name])
-            if name in matrices
-            else plain_bytes(checkpoint, checkpoint.source(name), stored_dtype)
+            quantised_bytes([matrices[member] for member in stored[name]])
+            if stored[name].keys() <= matrices.keys()
+            else chain.from_iterable(map(plain, stored[name]))
             for name in names
         )
         with (bundle / file).open("xb", buffering=0) as stream:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from ...graphs.errors import DllmEdgeError
+from .cache_folder import cache_folder
 
 DEMO = "demo"
 """The word that names it, on the command line and for `load`; the folder of that name is `./demo`."""
@@ -23,8 +23,7 @@ def demo_path(checkpoint: Path = CHECKPOINT) -> Path:
     for file in sorted([*(file for file in checkpoint.iterdir() if file.is_file()), *sources]):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         digest.update(file.read_bytes())
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder) / "dllm-edge" / f"demo-{digest.hexdigest()[:12]}"
+    return cache_folder() / f"demo-{digest.hexdigest()[:12]}"
 
 
 def exported_demo() -> Path:

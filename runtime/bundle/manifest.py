@@ -48,7 +48,8 @@ class Manifest:
     """The fields of `manifest.json`.
 
     `forbidden` ids are never among the `candidates` that a row of a step reports. `stored` is the dtype of weights where
-    `weights` leaves them plain, which it does in bundles that lack it; `compute` is the dtype that graphs compute in, and
+    `weights` leaves them plain, which it does in bundles that lack it; `joined` says that weights of the same input are stored
+    as one (`graphs.joined_weights`); `compute` is the dtype that graphs compute in, and
     where that is not float32, each has a twin that does. `graphs` are by name, `tools` the versions of what made the bundle,
     `files` all its files except the manifest, `engines/` and `reports/`: nothing else in its folder is ever read.
     """
@@ -63,6 +64,7 @@ class Manifest:
     tools: dict[str, str]
     files: dict[str, FileRecord]
     weights: WeightFormats = ALL_PLAIN
+    joined: bool = False
     schema_version: int = SCHEMA_VERSION
     contract_version: int = CONTRACT_VERSION
 

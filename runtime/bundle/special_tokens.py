@@ -48,16 +48,19 @@ class SpecialTokens:
 
 
 def texts_of(value: Any) -> Iterator[str]:
-    """Return all strings within what is made of mappings and sequences: names too, since templates may write these."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from texts_of(name)
-            yield from texts_of(part)
-    elif isinstance(value, Sequence):
-        for part in value:
-            yield from texts_of(part)
+    """Yield all strings within what is made of mappings and sequences, in their order and at any depth.
+
+    Names are among them, since templates may write these. What holds itself has no end: JSON refuses it (`check_messages`).
+    """
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Mapping):
+            pending += [each for item in part.items() for each in item][::-1]
+        elif isinstance(part, Sequence):
+            pending += part[::-1]
 
 
 def joined_contents(messages: Sequence[Mapping[str, str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -40,7 +41,7 @@ class BundleTokenizer:
         Special tokens written in it are recognised with `special_tokens`, and refused by name without.
         """
         self._check_size([text])
-        with reported("the prompt cannot be tokenised", "change the text, or give token ids"):
+        with tokenising():
             if not special_tokens:
                 self.special.refuse_in([text])
             return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -61,7 +62,8 @@ class BundleTokenizer:
         texts = list(texts_of(messages))
         self._check_size(texts)
         if not special_tokens:
-            self.special.refuse_in([*texts, *joined_contents(messages)])
+            with tokenising():
+                self.special.refuse_in([*texts, *joined_contents(messages)])
         eos = self.config.eos_token_ids[0] if self.config.eos_token_ids else None
         tokens = {"bos_token": self.token_text(self.config.bos_token_id), "eos_token": self.token_text(eos)}
         return render(self.chat_template, messages, tokens, self.most_bytes)
@@ -81,6 +83,11 @@ class BundleTokenizer:
                 f"the prompt has {size:,} bytes, this model takes {self.most_bytes:,} at most "
                 f"({self.config.max_positions:,} positions of {BYTES_PER_POSITION} bytes): shorten the prompt"
             )
+
+
+def tokenising() -> AbstractContextManager[None]:
+    """Raise what the tokenizers library raises of a prompt as a `DllmEdgeError`."""
+    return reported("the prompt cannot be tokenised", "change the text, or give token ids")
 
 
 def parse_tokenizer(text: str, file: Path, remedy: str) -> Tokenizer:

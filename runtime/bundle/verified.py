@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ...graphs.whole_file import write_whole
+from .cache_folder import cache_folder
 from .regular_file import open_regular, read_small
 
 CHUNK = 4 << 20
@@ -54,6 +55,5 @@ def remember(state: os.stat_result, sha256: str) -> None:
 
 def _memory_path(state: os.stat_result) -> Path:
     """Return where the hash of a file in this state is kept."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     identity = f"{state.st_dev}-{state.st_ino}-{state.st_size}-{state.st_mtime_ns}"
-    return Path(folder) / "dllm-edge" / "verified" / identity
+    return cache_folder() / "verified" / identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...graphs.errors import DllmEdgeError
@@ -75,12 +76,16 @@ class CachePool:
                 shelf.lanes.remove(lane)
 
     def settle(self, expected: Collection[int] = ()) -> None:
-        """Close gaps, drop the caches that nobody has or is `expected` to want, and shrink half empty ones if nobody is."""
+        """Close gaps, drop the caches that nobody has or is `expected` to want, and shrink half empty ones if nobody is.
+
+        One that there is no room to shrink stays as it is.
+        """
         self.shelves = [shelf for shelf in self.shelves if shelf.lanes or any(map(shelf.fits, expected))]
         for shelf in self.shelves:
             self._close_gaps(shelf)
             if not expected and 2 * len(shelf.lanes) <= shelf.cache.batch:
-                self._resize(shelf, len(shelf.lanes))
+                with suppress(DllmEdgeError):
+                    self._resize(shelf, len(shelf.lanes))
 
     def _close_gaps(self, shelf: _Shelf) -> None:
         """Move the last lanes to the places of those that are gone, so that steps over all have none."""

@@ -141,9 +141,10 @@ def next_step(engines: Engines, active: Listed[Sequence]) -> Group | None:
     for sequence, step in wanting:
         groups.setdefault(_key(engines, sequence, step, longest), []).append(sequence)
     key, chosen = max(groups.items(), key=lambda item: _urgency(item[1]))
+    group = _as_many(engines[key[0]], chosen, key)
     for sequence in active:
-        sequence.waited = 0 if sequence in chosen else sequence.waited + 1
-    return _batched(engines[key[0]], chosen, key)
+        sequence.waited = 0 if sequence in group.sequences else sequence.waited + 1
+    return group
 
 
 def _key(engines: Engines, sequence: Sequence, step: Step, longest: int) -> Key:
@@ -156,6 +157,17 @@ def _key(engines: Engines, sequence: Sequence, step: Step, longest: int) -> Key:
     # An engine may run an empty cache as one of a few slots: for us it stays empty.
     sizes = sizes if sizes.capacity == capacity else replace(sizes, capacity=capacity)
     return step.model, sizes, id(lane.cache) if lane else 0, step.keep_rows
+
+
+def _as_many(engine: Engine, sequences: list[Sequence], key: Key) -> Group:
+    """Return the step of a group; where the engine does not have its sizes, of the half that has waited longest."""
+    try:
+        return _batched(engine, sequences, key)
+    except DllmEdgeError:
+        if len(sequences) == 1:
+            raise
+        longest_first = sorted(sequences, key=lambda sequence: (-sequence.waited, sequence.forwards))
+        return _as_many(engine, longest_first[: (len(sequences) + 1) // 2], key)
 
 
 def _batched(engine: Engine, sequences: list[Sequence], key: Key) -> Group:

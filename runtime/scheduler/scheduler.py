@@ -167,9 +167,13 @@ class Scheduler:
         sequence.engine_seconds += seconds
         if forward.saliency_weights is not None:
             sequence.saliency_queries = outputs.saliency_queries[row].copy()
-        if isinstance(forward, Refresh):
-            self._refreshed(group, sequence, forward, row)
-        sequence.answer(result)
+        try:
+            if isinstance(forward, Refresh):
+                self._refreshed(group, sequence, forward, row)
+        except Exception as error:
+            sequence.fail(error)
+        else:
+            sequence.answer(result)
         self._operate(sequence, row)
         sequence.evicting = None
         changed = _changed(sequence)
@@ -232,12 +236,14 @@ class Scheduler:
         slots = max(operation.slots, old.cache.capacity if old else 0)
         lane = pool.take(slots, operation.bound or (old is not None and old.bound), expected)
         self._count_caches()
+        sequence.lanes[operation.model] = lane
         if old is not None:
             every = np.arange(old.cache.capacity)
-            engine.select(old.lanes, np.broadcast_to(every, (engine.config.layers, every.size)), lane.lanes)
-            pool.release(old)
+            try:
+                engine.select(old.lanes, np.broadcast_to(every, (engine.config.layers, every.size)), lane.lanes)
+            finally:
+                pool.release(old)
             pool.settle(expected)
-        sequence.lanes[operation.model] = lane
 
     def _count_caches(self, more: int = 0) -> None:
         """Note what the caches take now, with `more` bytes beside them for a moment."""

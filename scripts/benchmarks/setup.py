@@ -31,11 +31,15 @@ class Setup:
         return load(self.bundle, threads=self.threads)
 
     @cached_property
-    def shaped(self) -> Bundle:
-        """Random weights: 30 layers, hidden 576, 9 heads over 3 of keys, feed-forward 1536, 49,152 ids, in float32."""
+    def shaped_checkpoint(self) -> Path:
         checkpoint = Path(self.folder.name) / "checkpoint"
         write_random_llada(checkpoint, SCALES["135m"])
-        return export_bundle(checkpoint, Path(self.folder.name) / "bundle", dtype="float32")
+        return checkpoint
+
+    @cached_property
+    def shaped(self) -> Bundle:
+        """Random weights: 30 layers, hidden 576, 9 heads over 3 of keys, feed-forward 1536, 49,152 ids, in float32."""
+        return export_bundle(self.shaped_checkpoint, Path(self.folder.name) / "bundle", dtype="float32")
 
 
 Progress = Callable[[float], None]

@@ -54,7 +54,7 @@ def _engines(bundle: Bundle, threads: int) -> dict[str, Engine]:
 
 
 def _medians(engines: Mapping[str, Engine], profile: Profile, progress: Progress) -> dict[str, float]:
-    caches = {name: _filled(engine, profile) for name, engine in engines.items()}
+    caches = {name: filled(engine, profile) for name, engine in engines.items()}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(WARM_UP + ROUNDS):
         for name, engine in engines.items():
@@ -65,7 +65,7 @@ def _medians(engines: Mapping[str, Engine], profile: Profile, progress: Progress
     return {name: median(times[WARM_UP:]) for name, times in seconds.items()}
 
 
-def _filled(engine: Engine, profile: Profile) -> Lanes:
+def filled(engine: Engine, profile: Profile) -> Lanes:
     """Write the inputs, and return a cache of noise: the last step of a canvas whose other slots are all visible."""
     generator = np.random.default_rng(0)
     cache = engine.allocate(1, profile.capacity, bound=False, read=True)

@@ -46,7 +46,7 @@ def command(
         screen().print(key_values({name: value for name, value in rows.items() if value}), soft_wrap=True)
         # Not in the table, which would break it into lines that cannot be copied.
         following = shlex.join(["dllm-edge", "validate", str(bundle), "--checkpoint", str(checkpoint)])
-        screen().print(f"next: {following}", soft_wrap=True, highlight=False, markup=False)
+        screen().print(f"next: {following}", soft_wrap=True, highlight=False)
 
 
 def _data(exported: Bundle, seconds: float, errors: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_other_precisions_have_float32_twins(tiny_bundle: Callable[..., Path]) -
     ]
 
 
-def write_none(_: object, folder: Path, *__: object) -> list[GraphFile]:
+def write_none(folder: Path, *_: object) -> list[GraphFile]:
     """Write an empty graph, where it is other files that a test is about."""
     (folder / "step.onnx").write_bytes(b"")
     return [GraphFile("step.onnx", "fused", "float32", 23)]

@@ -115,10 +115,10 @@ def retype(tensor: onnx.TensorProto) -> None:
 @pytest.mark.parametrize(
     ("name", "edit", "problem"),
     [
-        ("layers.1.up.weight.integers", shift, "points to weights/model-00001-of-00001.safetensors at byte"),
-        ("layers.1.up.weight.scales", shift, "points to weights/model-00001-of-00001.safetensors at byte"),
+        ("layers.1.gate_up.weight.integers", shift, "points to weights/model-00001-of-00001.safetensors at byte"),
+        ("layers.1.gate_up.weight.scales", shift, "points to weights/model-00001-of-00001.safetensors at byte"),
         ("embedding.weight.integers", shift, "where there is no such tensor"),
-        ("layers.1.up.weight.integers", retype, "is UINT4 [64, 96], the model has int4 [64, 96]"),
+        ("layers.1.gate_up.weight.integers", retype, "is UINT4 [64, 192], the model has int4 [64, 192]"),
     ],
 )
 def test_misplaced_weights_are_named(bundle: Path, name: str, edit: Any, problem: str) -> None:

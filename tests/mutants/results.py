@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .stages import hash_of_tests, judges
+
 
 @dataclass(frozen=True)
 class Result:
     """What one run of tests made of a mutant: `killed_by` is the first test that failed, None where all passed.
 
-    `tests` is the hash of the test files that were run.
+    `tests` is the hash of the file of that test, or of all files that were run.
     """
 
     key: str
@@ -26,17 +28,27 @@ class Result:
 
 
 class Results:
-    """Results by mutant and tests; `path` has a JSON object a line."""
+    """Results by mutant; `path` has a JSON object a line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.known: dict[tuple[str, str], Result] = {}
+        self.known: dict[str, list[Result]] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             result = Result(**json.loads(line))
-            self.known[result.key, result.tests] = result
+            self.known.setdefault(result.key, []).append(result)
+
+    def find(self, root: Path, key: str, paths: list[str]) -> Result | None:
+        """Return what is known of a mutant from a run of `paths`: None where the tests that said so have changed.
+
+        What another run's test has killed is killed.
+        """
+        for result in self.known.get(key, []):
+            if result.tests == hash_of_tests(root, judges(result.killed_by, paths)):
+                return result
+        return None
 
     def add(self, result: Result) -> None:
-        self.known[result.key, result.tests] = result
+        self.known.setdefault(result.key, []).append(result)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -10,11 +9,11 @@ from queue import SimpleQueue
 
 from .mutant import Mutant
 from .results import Result, Results
-from .stages import STAGES, hash_of_tests
+from .stages import STAGES, hash_of_tests, judges
 from .tree import TIMED_OUT, Tree
 
-LEAST_LIMIT = 60.0  # seconds; a slow machine is no defect
-SLOWER = 5.0  # times what the tests take without a defect
+FIRST_LIMIT, LEAST_LIMIT = 240.0, 60.0  # seconds; a slow machine is no defect
+SLOWER = 5.0  # times what the tests take where they all pass
 
 
 class BrokenTestsError(Exception):
@@ -22,28 +21,21 @@ class BrokenTestsError(Exception):
 
 
 class Limits:
-    """How long each run of tests may take, from how long it takes without a defect, in seconds."""
+    """How long each run of tests may take, in seconds, by how long they took where all of them passed."""
 
     def __init__(self) -> None:
         self.limits: dict[tuple[str, ...], float] = {}
-        self.lock = threading.Lock()
 
-    def limit(self, tree: Tree, paths: list[str]) -> float:
-        """Return the limit for `paths`; raises `BrokenTestsError` where they fail in `tree`, which has no defect in it."""
-        with self.lock:
-            if tuple(paths) not in self.limits:
-                begun = time.monotonic()
-                failure = tree.first_failure(paths, limit=3600.0)
-                if failure is not None:
-                    raise BrokenTestsError(f"{failure} fails without a defect: mend that first")
-                self.limits[tuple(paths)] = max(LEAST_LIMIT, SLOWER * (time.monotonic() - begun))
-            return self.limits[tuple(paths)]
+    def limit(self, paths: list[str]) -> float:
+        return self.limits.get(tuple(paths), FIRST_LIMIT)
+
+    def passed(self, paths: list[str], seconds: float) -> None:
+        self.limits[tuple(paths)] = max(LEAST_LIMIT, SLOWER * seconds)
 
     def lengthen(self, paths: list[str]) -> float:
         """Return the limit for `paths`, which is twice as long from now on."""
-        with self.lock:
-            self.limits[tuple(paths)] *= 2
-            return self.limits[tuple(paths)]
+        self.limits[tuple(paths)] = 2 * self.limit(paths)
+        return self.limits[tuple(paths)]
 
 
 class Runner:
@@ -57,6 +49,7 @@ class Runner:
         self.root, self.workers = trees[0].package, len(trees)
         self.idle: SimpleQueue[Tree] = SimpleQueue()
         self.keys: dict[Mutant, str] = {}
+        self.sound: set[str] = set()
         for tree in trees:
             self.idle.put(tree)
 
@@ -80,20 +73,19 @@ class Runner:
 
     def result(self, mutant: Mutant, paths: list[str]) -> Result:
         """Return what the tests `paths` make of a mutant."""
-        identity = self.keys[mutant], hash_of_tests(self.root, paths)
-        known = self.results.known.get(identity)
+        known = self.results.find(self.root, self.keys[mutant], paths)
         if known is not None:
             return known
         tree = self.idle.get()
         try:
-            found = self.trial(tree, mutant, paths, identity)
+            found = self.trial(tree, mutant, paths)
         finally:
             self.idle.put(tree)
         self.results.add(found)
         return found
 
-    def trial(self, tree: Tree, mutant: Mutant, paths: list[str], identity: tuple[str, str]) -> Result:
-        limit = self.limits.limit(tree, paths)
+    def trial(self, tree: Tree, mutant: Mutant, paths: list[str]) -> Result:
+        limit = self.limits.limit(paths)
         begun = time.monotonic()
         failure = tree.failure(mutant, paths, limit)
         while failure == TIMED_OUT and tree.first_failure(paths, limit / 2) == TIMED_OUT:
@@ -101,5 +93,18 @@ class Runner:
             limit = self.limits.lengthen(paths)
             failure = tree.failure(mutant, paths, limit)
         seconds = round(time.monotonic() - begun, 1)
+        if failure is None:
+            self.limits.passed(paths, seconds)
+        elif failure != TIMED_OUT:
+            self.check(tree, failure, paths)
         before, after = mutant.lines((tree.package / mutant.file).read_bytes())
-        return Result(*identity, mutant.file, mutant.line, mutant.operator, before, after, failure, seconds)
+        tests = hash_of_tests(self.root, judges(failure, paths))
+        return Result(self.keys[mutant], tests, mutant.file, mutant.line, mutant.operator, before, after, failure, seconds)
+
+    def check(self, tree: Tree, failure: str, paths: list[str]) -> None:
+        """Raise `BrokenTestsError` where what failed with a defect fails without one, too."""
+        failed = [failure] if failure.startswith("tests/") else paths
+        if failure not in self.sound:
+            if (again := tree.first_failure(failed, FIRST_LIMIT)) is not None:
+                raise BrokenTestsError(f"{again} fails without a defect: mend that first")
+            self.sound.add(failure)

@@ -15,6 +15,7 @@ from .stages import hash_of_tests, own_tests, wider_tests
 from .tree import TIMED_OUT, Tree
 
 FILE, OWN, WIDER = "runtime/numbers.py", "tests/runtime/test_numbers.py", "tests/runtime/test_generate.py"
+LEAST, STEP = f"{OWN}::test_least", f"{WIDER}::test_step"
 
 
 class QuickTree(Tree):
@@ -24,11 +25,14 @@ class QuickTree(Tree):
 
     def first_failure(self, paths: list[str], limit: float) -> str | None:
         self.runs.extend(paths)
-        names: dict[str, Any] = {}
-        exec((self.package / FILE).read_text(), names)  # noqa: S102
-        for path in filter(None, paths):
+        for path, _, only in (path.partition("::") for path in paths):
+            names: dict[str, Any] = {}
+            exec((self.package / FILE).read_text(), names)  # noqa: S102
             exec((self.package / path).read_text().partition("\n")[2], names)  # noqa: S102
-        return next((name for name in list(names) if name.startswith("test_") and fails(names[name])), None)
+            for name in [only] if only else [name for name in names if name.startswith("test_")]:
+                if fails(names[name]):
+                    return f"{path}::{name}"
+        return None
 
 
 def fails(test: Callable[[], None]) -> bool:
@@ -64,14 +68,14 @@ def test_defects_are_noticed_by_the_files_own_tests_or_by_wider_ones_or_survive(
 ) -> None:
     found, runs = tried()
     assert [(result.line, result.after, result.killed_by) for result in found] == [
-        (2, "return a <= b", "test_least"),
-        (6, "return a + 2", "test_step"),
-        (6, "return a - 1", "test_step"),
+        (2, "return a <= b", LEAST),
+        (6, "return a + 2", STEP),
+        (6, "return a - 1", STEP),
         (10, "return a + 1", None),
         (10, "return a - 2", None),
     ]
-    # Once without a defect; all of the quick tests first; the wider ones for those that are left.
-    assert runs == [OWN] * 6 + [WIDER] * 5
+    # The own tests first, the wider ones for those that are left; what failed, once more without a defect.
+    assert runs == [OWN, LEAST, *[OWN] * 4, WIDER, STEP, *[WIDER] * 3]
 
 
 def test_what_is_known_is_not_run_again_until_the_file_or_its_tests_change(
@@ -81,17 +85,27 @@ def test_what_is_known_is_not_run_again_until_the_file_or_its_tests_change(
     assert tried() == (found, [])
     (root / WIDER).write_text((root / WIDER).read_text().replace("== 2", "in (0, 2)"))
     again, runs = tried()
-    assert killers(again) == ["test_least", "test_step", None, None, None]
-    assert runs == [WIDER] * 5
+    assert killers(again) == [LEAST, STEP, None, None, None]
+    assert sorted(runs) == [*[WIDER] * 4, STEP]
     (root / FILE).write_text((root / FILE).read_text() + "\n\nBETWEEN = 0\n")
     assert len(tried()[1]) == 7 + 6
+
+
+def test_what_a_test_killed_stays_so_whatever_becomes_of_the_others(
+    root: Path, tried: Callable[..., tuple[list[Result], list[str]]]
+) -> None:
+    found, _ = tried()
+    (root / OWN).write_text((root / OWN).read_text() + "\n")
+    again, runs = tried()
+    assert killers(again) == killers(found)
+    assert runs == [OWN, LEAST, *[OWN] * 2]
 
 
 def test_tests_that_fail_without_a_defect_are_no_judge(
     root: Path, tried: Callable[..., tuple[list[Result], list[str]]]
 ) -> None:
     (root / OWN).write_text((root / OWN).read_text().replace("not ", ""))
-    with pytest.raises(BrokenTestsError, match="test_least fails without a defect: mend that first"):
+    with pytest.raises(BrokenTestsError, match=f"{LEAST} fails without a defect: mend that first"):
         tried()
 
 

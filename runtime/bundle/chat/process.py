@@ -107,9 +107,9 @@ def start(limits: Limits) -> tuple[subprocess.Popen[bytes], socket.socket]:
 
     It is in a session of its own, so that an interrupt from the terminal is this process' alone.
     """
-    ours, theirs = socket.socketpair()
     folders = [str(Path(__file__).parents[1]), *(folder_of(name) for name in ("jinja2", "markupsafe"))]
     command = [sys.executable, "-I", "-S", "-c", START, str(limits.memory_bytes), *folders]
+    ours, theirs = socket.socketpair()
     try:
         with theirs:
             end = theirs.fileno()

@@ -27,7 +27,7 @@ def render(
     names = {"messages": [dict(message) for message in messages], "add_generation_prompt": True, **tokens}
     question = {"template": template, "names": names, "characters": characters, "cpu_seconds": process.limits.cpu_seconds}
     try:
-        answer = json.loads(process.ask(json.dumps(question).encode("ascii") + b"\n"))
+        answer = json.loads(process.ask(as_line(question)))
     except StoppedError as error:
         raise DllmEdgeError(f"the chat template cannot be rendered for these messages ({error}): {REMEDY}") from error
     if "text" not in answer:
@@ -39,8 +39,13 @@ def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
     """Raise `DllmEdgeError` unless each message has a `role` and a `content`, both of them text, and nothing but JSON."""
     if not isinstance(messages, Sequence) or not messages or not all(is_message(message) for message in messages):
         raise DllmEdgeError('messages must be a list of {"role": text, "content": text}, with at least one entry')
+    as_line([dict(message) for message in messages])
+
+
+def as_line(data: object) -> bytes:
+    """Return what messages are part of as a line of JSON; raises `DllmEdgeError` where they hold more than JSON can."""
     try:
-        json.dumps([dict(message) for message in messages])
+        return json.dumps(data).encode("ascii") + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise DllmEdgeError(f"messages must hold what JSON can: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import warnings
 from typing import Any
 
@@ -16,6 +15,7 @@ from ...arrays import Array
 from ...bundle.bundle import Bundle
 from ...bundle.manifest import GraphFile
 from ..base import Lanes, LoadedGraph, StepOutputs
+from ..cores import usable_cores
 from ..host import FIRST_NEW, FIRST_PAST, HostCaches, Workspace, arrays, binding_key, lane_tensors
 
 # The first release whose CPU provider runs both Attention-23 and RMSNormalization-23 (1.23 is the last for Python 3.10).
@@ -101,7 +101,7 @@ def _return_free_memory() -> None:
 
 def _checked(threads: int) -> int:
     """Return `threads`; warn where they are more than the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if threads > cores:
         warnings.warn(
             f"{threads} threads are more than this process has cores ({cores}): they wait for each other and decode slower, "

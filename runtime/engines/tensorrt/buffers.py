@@ -12,11 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...bundle.regular_file import open_regular
+
 
 @contextmanager
 def mapped_file(path: Path) -> Iterator[mmap.mmap]:
-    """Map a file to read: on a device whose GPU shares the host's memory, a copy would take its room twice."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    """Map a file to read: on a device whose GPU shares the host's memory, a copy would take its room twice.
+
+    Raises `OSError`, as `open_regular` does.
+    """
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 
 

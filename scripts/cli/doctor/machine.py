@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
+from ....runtime.engines.cores import usable_cores
+
 
 def machine() -> dict[str, str | int]:
     """Return the system, the kind of CPU, the cores that this process may use and the memory in bytes."""
@@ -12,6 +14,6 @@ def machine() -> dict[str, str | int]:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": usable_cores(),
         "memory_bytes": pages * page,
     }

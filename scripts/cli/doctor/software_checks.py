@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from pathlib import Path
 
+from ....runtime.bundle.cache_folder import cache_folder
 from ..terminal.bundles import CHECKPOINT, EXPORT_LIBRARIES
 from ..terminal.output import size
 from .checks import Check, installed
@@ -73,6 +73,6 @@ def _demo() -> Check:
 
 
 def _cache_folder() -> Check:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    folder = cache_folder()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return Check("cache folder", os.access(existing, os.W_OK), False, str(folder), "set XDG_CACHE_HOME to another folder")

@@ -22,7 +22,7 @@ def announce(compilation: Compilation, workload: Workload, notes: Sequence[str],
     """Print what will be built, before it takes its time, and what is not known of it; beside JSON one line on stderr."""
     library, targets = compilation.library, compilation.targets
     for note in notes:
-        log().print(f"warning: {note}", soft_wrap=True, highlight=False, markup=False)
+        log().print(f"warning: {note}", soft_wrap=True, highlight=False)
     line = estimate_line(compilation.bundle, library, workload, len(targets))
     if as_json:
         log().print(line, soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ from ....export.plan.estimate import Estimate, Phase
 from ....export.plan.plan import ASSUMPTIONS, Plan, Row
 from ....export.plan.speed import StepTime
 from ....export.plan.target import HEADROOM
-from ..terminal.output import key_values, screen, size, verdict
+from ..terminal.output import counted, key_values, screen, size, verdict
 
 PHASES: tuple[Phase, ...] = ("run", "load", "build")
 
@@ -50,8 +50,7 @@ def _heading(plan: Plan) -> dict[str, object]:
 
 def _profiles(first: Estimate) -> str:
     """Return what of the weights' memory is no weight: an engine file has kernels for each of its profiles."""
-    count = len(first.steps.profiles)
-    named = f"{count} profile{'' if count == 1 else 's'}"
+    named = counted(len(first.steps.profiles), "profile")
     return f" (of it {size(first.profile_bytes)} for {named} of the engine file)" if first.profile_bytes else ""
 
 

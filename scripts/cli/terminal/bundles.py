@@ -6,8 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ....graphs.errors import DllmEdgeError
-from ....runtime.bundle import demo as runtime_demo
-from ....runtime.bundle.demo import CHECKPOINT, DEMO
+from ....runtime.bundle.demo import CHECKPOINT, DEMO, demo_path
 from ....runtime.generate import Model, load
 from .options import EngineOptions
 from .output import log
@@ -37,7 +36,7 @@ def open_model(word: str, options: EngineOptions, threads: int = 0) -> Model:
 
 def demo_bundle(fresh: bool = False) -> Path:
     """Return the folder of the demo's bundle, in the user's cache folder; `fresh` exports it again."""
-    path = demo_path()
+    path = demo_path(CHECKPOINT)
     if not fresh and opens(path):
         return path
     require_export()
@@ -48,11 +47,6 @@ def demo_bundle(fresh: bool = False) -> Path:
     with progress_bars() as progress:
         export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: progress(f"export: {stage}", share))
     return path
-
-
-def demo_path() -> Path:
-    """Return where the bundle belongs that this version makes of the demo's checkpoint as it is now."""
-    return runtime_demo.demo_path(CHECKPOINT)
 
 
 def opens(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import warnings
@@ -13,10 +12,10 @@ from typing import Any, NoReturn
 import typer
 
 from ....graphs.errors import DllmEdgeError
+from ....graphs.whole_file import FULL
 from .option_groups import expand_groups
 from .signals import INTERRUPTED, Ended, say_ending, unwinding
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Newer Typers bring a Click of their own, older ones use the installed one: this base of a public class is either's.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 

@@ -24,7 +24,8 @@ def read_prompt(text: str) -> str:
     A line end at the very end of a file or of standard input is not part of the prompt.
     """
     if text == STANDARD_INPUT:
-        prompt = _decoded(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+        closed = sys.stdin is None
+        prompt = "" if closed else _decoded(sys.stdin.buffer.read(LARGEST + 1), "standard input")
     elif text.startswith(FILE * 2):
         prompt = text[1:]
     elif text.startswith(FILE):

@@ -156,12 +156,22 @@ def test_refuses_folders_without_a_readable_tokenizer(tmp_path: Path) -> None:
         ({"added_tokens_decoder": {"264": {}}}, "the added tokens are malformed"),
         ({"added_tokens_decoder": {"x": {"content": "<|x|>"}}}, "the added tokens are malformed"),
         ({"added_tokens_decoder": [1]}, "the added tokens are malformed"),
-        ({"added_tokens_decoder": {"1e999": {"content": "<|x|>"}}}, "the added tokens are malformed (inf is no token id)"),
-        ({"added_tokens_decoder": {"264.5": {"content": "<|x|>"}}}, "the added tokens are malformed (264.5 is no token id)"),
-        ({"added_tokens_decoder": {"-1": {"content": "<|x|>"}}}, "the added tokens are malformed (-1 is no token id)"),
+        (
+            {"added_tokens_decoder": {"1e999": {"content": "<|x|>"}}},
+            "malformed (the id is Infinity; it must be a whole number)",
+        ),
+        ({"added_tokens_decoder": {"264.5": {"content": "<|x|>"}}}, "malformed (the id is 264.5; it must be a whole number)"),
+        (
+            {"added_tokens_decoder": {"-1": {"content": "<|x|>"}}},
+            "the added tokens are malformed (the id is -1; it must be at least 0)",
+        ),
+        ({"added_tokens_decoder": {"[" * 100_000: {"content": "<|x|>"}}}, "the added tokens are malformed (maximum recursion"),
         ({"added_tokens_decoder": {"264": {"content": 5}}}, "the added tokens are malformed"),
         ({"added_tokens_decoder": {"264": {"content": "\ud800"}}}, "the added tokens are malformed"),
-        ({"added_tokens_decoder": {"264": {"content": "<|x|>", "special": "false"}}}, "'false' is neither true nor false"),
+        (
+            {"added_tokens_decoder": {"264": {"content": "<|x|>", "special": "false"}}},
+            'special is "false"; it must be true or false',
+        ),
         ({"chat_template": "\ud800"}, "chat_template is no text"),
         ({"chat_template": 3}, "chat_template is no text"),
         ({"chat_template": ["a"]}, "malformed list of chat templates"),
@@ -169,6 +179,17 @@ def test_refuses_folders_without_a_readable_tokenizer(tmp_path: Path) -> None:
 )
 def test_refuses_malformed_settings(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert message in refusal(write_dream_layout(tmp_path, **changes))
+
+
+def test_added_tokens_that_the_tokenizer_panics_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_tokenizer(tmp_path, "llada")
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    slow = {"type": "Replace", "pattern": {"Regex": r"(\w+\s?)+\p{Lu}$"}, "content": "x"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data | {"normalizer": slow}))
+    added = {"9999": {"content": "0123456789" * 30, "normalized": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added}))
+    assert "the added tokens cannot be read (Onig: " in refusal(tmp_path)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("identifier", ["1e999", "-1e999", "NaN", "264.0", "true", "null", '"264"', "[264]", "-1"])

@@ -111,9 +111,10 @@ def test_quantised_graphs_are_valid_and_of_the_opsets_that_they_need(tmp_path: P
         model = onnx.load(str(bundle.path / file), load_external_data=False)
         assert (model.opset_import[0].version, model.ir_version) == (opset, 10)
         nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
-        assert len(nodes) == 3 * 7
+        assert len(nodes) == 3 * 4
         attributes = {attribute.name: attribute.i for attribute in nodes[0].attribute}
         assert attributes == {"axis": 0, "block_size": 32}
         types = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in model.graph.initializer}
         assert types["layers.1.down.weight.integers"] == (onnx.TensorProto.INT4, [96, 64])
+        assert types["layers.1.gate_up.weight.integers"] == (onnx.TensorProto.INT4, [64, 192])
         assert types["layers.1.down.weight.scales"] == (onnx.TensorProto.BFLOAT16, [3, 64])

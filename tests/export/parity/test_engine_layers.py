@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from dllm_edge.export.parity.report import Level
 from dllm_edge.export.parity.validate import validate
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.graphs.joined_weights import stored_weights
+from dllm_edge.graphs.parameters import parameter_shapes
 from dllm_edge.runtime.bundle.bundle import WEIGHTS, Bundle
 from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
@@ -44,15 +47,17 @@ def layers_of(engine: Engine, bundle: Bundle) -> Level:
 def with_changed(bundle: Bundle, folder: Path, name: str) -> Bundle:
     """A copy in which the values of one stored weight are another's; its hashes are not looked at."""
     path = shutil.copytree(bundle.path, folder)
+    weights = stored_weights(parameter_shapes(bundle.config), bundle.manifest.joined)
+    stored, members = next((stored, members) for stored, members in weights.items() if name in members)
+    before = sum(prod(shape) for shape in list(members.values())[: list(members).index(name)])
     for file in (path / WEIGHTS).iterdir():
         with safe_open(file, "np") as tensors:
-            if name not in tensors.keys():  # noqa: SIM118
+            if stored not in tensors.keys():  # noqa: SIM118
                 continue
-            shape = tensors.get_slice(name).get_shape()
         header = int.from_bytes(file.read_bytes()[:8], "little")
-        start = 8 + header + json.loads(file.read_bytes()[8 : 8 + header])[name]["data_offsets"][0]
+        start = 8 + header + json.loads(file.read_bytes()[8 : 8 + header])[stored]["data_offsets"][0]
         data = bytearray(file.read_bytes())
-        values = np.frombuffer(data, np.float16, int(np.prod(shape)), start)
+        values = np.frombuffer(data, np.float16, prod(members[name]), start + 2 * before)
         values[:] = np.random.default_rng(1).permutation(values)
         file.write_bytes(data)
         return replace(bundle, path=path)

@@ -116,9 +116,15 @@ def computed_axes(model: onnx.ModelProto) -> None:
     node.input[1] = "computed"
 
 
+def computed_sizes(model: onnx.ModelProto) -> None:
+    node = next(node for node in model.graph.node if node.op_type == "Split" and len(node.input) > 1)
+    model.graph.node.insert(0, onnx.helper.make_node("Identity", [node.input[1]], ["computed"]))
+    node.input[1] = "computed"
+
+
 def weight(model: onnx.ModelProto) -> onnx.TensorProto:
     tensors: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
-    return tensors["layers.1.up.weight"]
+    return tensors["layers.1.gate_up.weight"]
 
 
 def shift_weight(model: onnx.ModelProto) -> None:
@@ -137,7 +143,7 @@ def turn_weight(model: onnx.ModelProto) -> None:
 def rename_weight(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         for place, name in enumerate(node.input):
-            if name == "layers.1.up.weight":
+            if name == "layers.1.gate_up.weight":
                 node.input[place] = "layers.1.upper.weight"
     weight(model).name = "layers.1.upper.weight"
 
@@ -154,11 +160,12 @@ def rename_weight(model: onnx.ModelProto) -> None:
         (newer_ir, "IR version 10"),
         (foreign_operator, "the operator BitwiseNot is not one of the portable flavour"),
         (foreign_type, "sums: CumSum runs in int64, TensorRT takes it in bfloat16, float16, float32"),
+        (computed_sizes, "input 1 of Split is no constant"),
         (computed_axes, "input 1 of Unsqueeze is no constant"),
-        (shift_weight, "layers.1.up.weight points to weights/model-00001-of-00001.safetensors at byte"),
+        (shift_weight, "layers.1.gate_up.weight points to weights/model-00001-of-00001.safetensors at byte"),
         (move_weight, "where there is no such tensor"),
-        (turn_weight, "layers.1.up.weight is FLOAT [64, 96], the model has float32 [96, 64]"),
-        (rename_weight, "its weights are not the model's: layers.1.up.weight, layers.1.upper.weight"),
+        (turn_weight, "layers.1.gate_up.weight is FLOAT [64, 192], the model has float32 [192, 64]"),
+        (rename_weight, "its weights are not the model's: layers.1.gate_up.weight, layers.1.upper.weight"),
     ],
 )
 def test_each_fault_is_named(bundle: Path, edit: Edit, problem: str) -> None:

@@ -57,6 +57,14 @@ def test_a_flipped_byte_of_the_weights_is_an_error_before_any_level(bundle: Path
         validate(TorchPair(bundle))
 
 
+def test_room_is_not_made_where_none_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("a file in the place of the folder")
+    report = Report(str(tmp_path), [], {})
+    keep(report, tmp_path / "reports" / "validate.json")
+    kept = f"{tmp_path}/reports/validate.json: the report is not kept, it cannot be written (File exists)"
+    assert report.lost == f"{kept}: mend that and validate again"
+
+
 def test_levels_that_are_not_run_again_are_kept(bundle: Path) -> None:
     file = bundle / "reports" / "validate.json"
     report = validate(TorchPair(bundle), level="layers")

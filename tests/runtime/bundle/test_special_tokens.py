@@ -88,6 +88,14 @@ def test_texts_are_those_of_all_fields() -> None:
     assert texts == ["role", "user", "content", "b", "calls", "name", "c", "count", "flag", "role", "d", "content", "e"]
 
 
+def test_texts_are_found_at_any_depth() -> None:
+    """JSON may be nested deeper than calls may, from Python 3.12 on."""
+    nested: Any = "inside"
+    for _ in range(20_000):
+        nested = [nested]
+    assert list(texts_of([{"role": nested}])) == ["role", "inside"]
+
+
 def test_contents_may_be_put_together() -> None:
     messages = [{"role": "user", "content": "<|us "}, {"role": "user", "content": " er|>"}]
     assert joined_contents(messages) == ["<|us  er|>", "<|user|>"]

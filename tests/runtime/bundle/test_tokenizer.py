@@ -117,6 +117,30 @@ def test_a_panic_is_an_error_like_any_other(bundle: Path, config: ModelConfig) -
         BundleTokenizer(bundle, config).decode([1 << 40])
 
 
+def test_a_message_that_cannot_be_tokenised_is_an_error_like_any_other(bundle: Path, config: ModelConfig) -> None:
+    """Where a normaliser may make special tokens of a text, messages are tokenised to find them."""
+    data = json.loads((bundle / "tokenizer.json").read_text())
+    for token in data["added_tokens"]:
+        token["normalized"] = True
+    slow = {"type": "Split", "pattern": {"Regex": r"(\w+\s?)+\p{Lu}$"}, "behavior": "Isolated", "invert": False}
+    (bundle / "tokenizer.json").write_text(json.dumps(data | {"normalizer": {"type": "Lowercase"}, "pre_tokenizer": slow}))
+    with pytest.raises(DllmEdgeError, match=r"^the prompt cannot be tokenised \(Onig: .*\): change the text, or give token"):
+        BundleTokenizer(bundle, config).chat([{"role": "user", "content": "0123456789" * 30}])
+
+
+def test_messages_of_any_depth_are_rendered_or_refused(bundle: Path, config: ModelConfig) -> None:
+    tokenizer, nested = BundleTokenizer(bundle, config), "inside"
+    refused = 0
+    for depth in range(1100):
+        nested = [nested]  # type: ignore[assignment]
+        if depth > 850:
+            try:
+                tokenizer.chat([{"role": "user", "content": "the", "extra": nested}])
+            except DllmEdgeError:
+                refused += 1
+    assert refused or sys.version_info >= (3, 12)
+
+
 def test_a_prompt_has_a_size(bundle: Path, config: ModelConfig) -> None:
     tokenizer, most = BundleTokenizer(bundle, config), 128 * config.max_positions
     assert len(tokenizer.encode("a" * most)) == most

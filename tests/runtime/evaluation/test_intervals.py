@@ -29,6 +29,12 @@ def test_paired_difference_counts_discordant_pairs() -> None:
     assert found.low < 0.2 < found.high
 
 
+def test_a_paired_interval_by_hand() -> None:
+    """7/20 - 2/20 and 1.959964 sqrt((9/20 - (5/20)^2) / 20)."""
+    found = paired_difference([True] * 6 + [False] * 12, [False] * 6 + [True] + [False] * 11)
+    assert (found.low, found.high) == pytest.approx((0.25 - 0.272816, 0.25 + 0.272816), abs=1e-6)
+
+
 def test_equal_answers_still_leave_doubt() -> None:
     found = paired_difference([True] * 500, [True] * 500)
     assert found.difference == 0

@@ -10,6 +10,7 @@ import pytest
 
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.arrays import IntArray
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.decoding.step import MAIN, Forward, Reserve, Select, Store
@@ -176,6 +177,101 @@ def test_an_engine_that_fails_loses_one_group() -> None:
     ends = drained(scheduler)
     assert [ends[id(each)].reason for each in asked] == ["complete", "failed", "complete"]
     assert equal_to_alone([asked[0], asked[2]])
+
+
+def test_more_than_an_engine_takes_at_once_take_turns() -> None:
+    """Steps without a cache, which no lanes bound: two at a time, and nobody waits until others are done."""
+
+    class Pairs(AnySizes):
+        def profile(self, wanted: Profile) -> Profile:
+            if wanted.batch > 2:
+                raise DllmEdgeError("no profile")
+            return wanted
+
+    narrow = NumpyEngine()
+    narrow.sizes = Pairs()
+    engine = Recorder(narrow)
+    scheduler = Scheduler(engine)
+    asked = [request("vanilla", PROMPTS[2], early_stop=False) for _ in range(5)]
+    for each in asked:
+        scheduler.add(each)
+    scheduler.step()
+    ahead: list[int] = []
+    while len(scheduler.active) == len(asked):
+        forwards = [sequence.forwards for sequence in scheduler.active]
+        ahead.append(max(forwards) - min(forwards))
+        scheduler.step()
+    assert {end.reason for end in drained(scheduler).values()} == {"complete"}
+    assert max(ahead) == 1
+    assert max(launch.profile.batch for launch in engine.launches) == 2
+    assert len({tuple(each.canvas.tokens.tolist()) for each in asked}) == 1
+
+
+class Short(NumpyEngine):
+    """Does no `select`, nor makes a cache where `full`, nor stores the rows of a refresh of 29 tokens."""
+
+    full = False
+
+    def allocate(self, batch: int, capacity: int, bound: bool = True, read: bool = True) -> HostCache:
+        if self.full:
+            raise DllmEdgeError("no memory")
+        return super().allocate(batch, capacity, bound, read)
+
+    def select(self, source: Lanes, keep: IntArray, target: Lanes) -> None:
+        raise DllmEdgeError("no select")
+
+    def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:
+        if slots.size == 29:
+            raise DllmEdgeError("no store")
+        super().store(cache, slots, row, rows)
+
+
+def test_rows_of_a_refresh_that_cannot_be_copied_fail_its_request() -> None:
+    """A cache of more slots than the refresh fills: its rows are copied there."""
+
+    def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+        yield Reserve(60)
+        yield canvas.refresh(predict=canvas.whole)
+
+    scheduler = Scheduler(Short())
+    asked = [request(DUAL), request(system(decode), PROMPTS[0], gen_length=29 - len(PROMPTS[0])), request(DUAL, PROMPTS[2])]
+    for each in asked:
+        scheduler.add(each)
+    ends = drained(scheduler)
+    assert [ends[id(each)].reason for each in asked] == ["complete", "failed", "complete"]
+    assert str(ends[id(asked[1])].error) == "no store"
+    assert equal_to_alone([asked[0], asked[2]])
+
+
+def test_a_cache_that_cannot_be_moved_to_is_given_back() -> None:
+    def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
+        yield Reserve(8)
+        yield canvas.step(canvas.whole)
+        yield Reserve(60)
+
+    scheduler = Scheduler(Short())
+    asked = request(system(decode))
+    scheduler.add(asked)
+    assert drained(scheduler)[id(asked)].reason == "failed"
+    assert scheduler.pools[MAIN].nbytes == 0
+
+
+def test_a_cache_that_cannot_shrink_stays() -> None:
+    """Whoever leaves ends as ever, where there is no memory for a smaller cache beside the larger one."""
+    engine = Short()
+    scheduler = Scheduler(engine)
+    asked = [request(DUAL, PROMPTS[2]) for _ in range(4)]
+    for each in asked:
+        scheduler.add(each)
+    scheduler.step()
+    full, engine.full = scheduler.pools[MAIN].nbytes, True
+    for each in asked[:3]:
+        each.cancel()
+    assert len([event for event in scheduler.step() if isinstance(event, Finished)]) == 3
+    assert scheduler.pools[MAIN].nbytes == full
+    assert drained(scheduler)[id(asked[3])].reason == "complete"
+    assert equal_to_alone(asked[3:])
+    assert scheduler.pools[MAIN].nbytes == 0
 
 
 def test_sizes_that_an_engine_does_not_have_fail_one_request() -> None:

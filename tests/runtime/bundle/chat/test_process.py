@@ -171,6 +171,16 @@ def test_a_python_that_does_not_start(process: TemplateProcess, monkeypatch: pyt
         ask(process)
 
 
+def test_what_fails_before_it_is_started_leaves_nothing_open(process: TemplateProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("dllm_edge.runtime.bundle.chat.process.find_spec", lambda _name: None)
+    with pytest.raises(DllmEdgeError) as caught:
+        ask(process)
+    # The error holds all that was there when it was raised.
+    assert str(caught.value) == "jinja2 is not installed: run 'pip install jinja2'"
+    assert sorted(os.listdir("/proc/self/fd")) == opened
+
+
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
 def test_standard_streams_may_be_closed(closed: str, tmp_path: Path) -> None:
     done = tmp_path / "done"

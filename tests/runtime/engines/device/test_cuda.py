@@ -20,13 +20,6 @@ pytest.importorskip("cuda.bindings.runtime", reason="its types are what the devi
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
-    runtime = HostCuda()
-    monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: runtime)
-    return runtime
-
-
-@pytest.fixture
 def device(cuda: HostCuda) -> CudaDevice:
     return CudaDevice()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ def test_a_mapped_file_is_read_only_and_let_go(tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             content[0] = 0
     assert content.closed
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "step.plan")
+    with pytest.raises(OSError, match="not a regular file"), mapped_file(tmp_path / "step.plan"):
+        pytest.fail("it was mapped")
 
 
 def test_own_bytes_are_nobody_elses(tmp_path: Path) -> None:

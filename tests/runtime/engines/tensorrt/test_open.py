@@ -31,13 +31,6 @@ pytest.importorskip("cuda.bindings.runtime", reason="its types are what the devi
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
-    runtime = HostCuda()
-    monkeypatch.setattr("dllm_edge.runtime.engines.device.cuda._bindings", lambda: runtime)
-    return runtime
-
-
-@pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch, cuda: HostCuda) -> HostTensorRT:
     module = HostTensorRT(cuda)
     monkeypatch.setattr(tensorrt, "find_library", lambda name: library_of("tensorrt", module))

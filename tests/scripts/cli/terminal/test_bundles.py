@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dllm_edge import DllmEdgeError
+from dllm_edge.runtime.bundle.demo import demo_path
 from dllm_edge.runtime.generate import Model
 from dllm_edge.scripts.cli.terminal import bundles
 
@@ -19,7 +20,7 @@ def test_demo_is_exported_on_first_use_and_kept(
 ) -> None:
     arguments = ("run", "demo", "--prompt", "Hi", "--json")
     code, out, err = command(*arguments)
-    path = bundles.demo_path()
+    path = demo_path(demo_checkpoint)
     assert code == 0, err
     assert parsed(out)["settings"]["gen_length"] == 16
     assert f"exporting the demo's checkpoint to {path}" in err
@@ -34,7 +35,7 @@ def test_demo_is_exported_on_first_use_and_kept(
     assert "exporting" in capsys.readouterr().err
 
     (demo_checkpoint / "config.json").write_text((demo_checkpoint / "config.json").read_text() + "\n")
-    assert bundles.demo_path() != path, "another checkpoint is another bundle"
+    assert demo_path(demo_checkpoint) != path, "another checkpoint is another bundle"
 
 
 @pytest.mark.parametrize("arguments", [("run", "--prompt", "Hi"), ("eval",), ("bench",)], ids=lambda words: words[0])

@@ -31,6 +31,13 @@ def test_standard_input() -> None:
     assert read_prompt("-") == "Wie weit?"
 
 
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none then."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DllmEdgeError, match="the prompt is empty"):
+        read_prompt("-")
+
+
 @pytest.mark.parametrize(("content", "prompt"), [(b"Hi", "Hi"), (b"a\nb\r\n", "a\nb"), (b"a\n\n", "a\n")])
 def test_a_file(content: bytes, prompt: str, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_bytes(content)
