@@ -33,7 +33,7 @@ from ...recorder import Recorder, finish
 GENERATED, BLOCK = 16, 8
 CONTEXTS = (24, 40)
 LENGTHS = (5, 13, 21)
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "quota": {},
     "saber": {"unmask": "saber"},
     "threshold": {"unmask": "threshold", "threshold": 0.3},
