@@ -41,6 +41,9 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 0.6},
     {"unmask": "factor", "factor": 2.0},
     {"unmask": "factor", "factor": 1.0, "reference_compat": True},
+    {"unmask": "frechet", "frechet_margin": -0.5},
+    {"unmask": "saber"},
+    {"unmask": "saber", "reference_compat": True},
 )
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "fast-dllm-prefix": ({"refresh": 3},),

@@ -24,13 +24,15 @@ def _none() -> IntArray:
 class Decision:
     """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
 
-    `scores` `[m]` is what the rule ordered the proposals by (None: their confidence).
+    `scores` `[m]` is what the rule ordered the proposals by (None: their confidence), `remask_scores` `[m]` by what it chose
+    which to remask, NaN of those that it did not judge (None: there is no such order).
     """
 
     commit: IntArray = field(default_factory=_none)
     remask: IntArray = field(default_factory=_none)
     edit: IntArray = field(default_factory=_none)
     scores: FloatArray | None = None
+    remask_scores: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Rule:
     """What it commits, and its source."""
     settings: ClassVar[tuple[Setting, ...]] = ()
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
-    """Whether proposals are for the block's masked positions, or for committed ones, too."""
+    """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         """Begin a block."""

@@ -92,6 +92,22 @@ def _factor_count_compat(order: Sequence[float], value: float) -> int:
     return len(order)
 
 
+def profile(order: Sequence[float]) -> list[float]:
+    """Fast-dLLM++: G_n = (sum of the n best - (n - 1)) - (1 - c_n), by fractions."""
+    exact = [Fraction(value) for value in order]
+    return [float(sum(exact[:n]) - (n - 1) - (1 - exact[n - 1])) for n in range(1, len(exact) + 1)]
+
+
+def frechet(confidence: Sequence[float], margin: float) -> Choice:
+    """Fast-dLLM++: the largest n with G_n > margin, at least 1."""
+    rank = ranked(confidence)
+    order = [confidence[index] for index in rank]
+    values = profile(order)
+    count = max([n for n, value in enumerate(values, 1) if value > margin], default=1)
+    nearest = min((abs(value - margin) for value in values[1 : count + 1]), default=math.inf)
+    return Choice(sorted(rank[:count]), min(_gap(order, count), nearest))
+
+
 def candidates(logits: Tensor, positions: Sequence[int], kind: ConfidenceKind, banned: Collection[int]) -> list[Candidate]:
     """logits: [n, V], the rows that predict the positions. Banned ids are never chosen, yet keep their probability."""
     wide = logits.double()

@@ -20,6 +20,16 @@ def vanilla(model: Model, prompt: list[int], settings: Settings) -> Decoded:
     return run.decoded()
 
 
+def saber(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Saber (2025): no cache; a block's forwards decide over all that was generated before it, too."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        region = Block(len(prompt), block.end)
+        while run.open(region):
+            run.decide(region, run.forward(), 0)
+    return run.decoded()
+
+
 def fast_dllm_prefix(model: Model, prompt: list[int], settings: Settings) -> Decoded:
     """Fast-dLLM (Wu et al. 2025), section 3: what stands before the block is stale; block and suffix are fresh."""
     return _fast_dllm(model, prompt, settings, suffix=False)

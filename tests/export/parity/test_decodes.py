@@ -33,7 +33,9 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("fast-dllm-dual", "threshold"),
         ("sparse-dllm", "quota"),
         ("streaming-dllm", "dynamic-threshold"),
+        ("saber", "saber"),
         ("fast-dllm-dual", "factor"),
+        ("fast-dllm-dual", "frechet"),
         ("fast-dllm-dual", "schedule"),
     ]
 

@@ -157,6 +157,8 @@ def test_the_last_block_may_be_shorter(name: str, config: ModelConfig) -> None:
     for (each, end), prompt in zip(runs, PROMPTS, strict=True):
         predicted = {(int(step.predicts[0]), int(step.predicts[-1]) + 1) for step in end.trace}
         start = len(prompt)
-        assert predicted == {(start, start + 8), (start + 8, start + 16), (start + 16, start + 19)}
+        blocks = [(start, start + 8), (start + 8, start + 16), (start + 16, start + 19)]
+        # Saber looks at what it decoded before, too.
+        assert predicted == {(start if name == "saber" else first, stop) for first, stop in blocks}
         assert MASK not in each.canvas.tokens
         assert each.canvas.commits[-1].positions[0] >= start + 16

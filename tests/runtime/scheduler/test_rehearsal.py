@@ -35,6 +35,12 @@ def test_vanilla_sends_the_canvas() -> None:
     assert derived("vanilla", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (4, 40, 1, 8)))
 
 
+def test_saber_looks_at_ever_more_rows_and_as_a_rule_at_those_of_its_system() -> None:
+    assert derived("saber", (40,), unmask="saber") == Workload(profiles((1, 40, 1, 8), (1, 40, 1, 16), (1, 40, 1, 24)))
+    for system in ("vanilla", "fast-dllm-dual", "sparse-dllm"):
+        assert derived(system, (40,), unmask="saber") == derived(system, (40,))
+
+
 def test_refreshes_share_a_step_while_they_are_small() -> None:
     large = derived("fast-dllm-dual", (120,), batch=20).profiles
     assert {profile.batch for profile in large if profile.queries == 120} == {1}

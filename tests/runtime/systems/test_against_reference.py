@@ -18,7 +18,7 @@ from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 torch = pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load  # noqa: E402
-from .reference_runs import DECODERS, Pair, first_difference  # noqa: E402
+from .reference_runs import DECODERS, OWN_RULE, Pair, first_difference, returned_in  # noqa: E402
 
 PROMPTS = [np.random.default_rng(length).integers(0, 250, length).tolist() for length in (5, 14, 9)]
 SIZES: dict[str, Any] = {"gen_length": 24, "block_length": 8, "early_stop": False}
@@ -37,6 +37,8 @@ RULES: tuple[dict[str, Any], ...] = (
     {**SIZES, "unmask": "factor", "factor": 1.0},
     {**SIZES, "unmask": "factor", "factor": 3.5},
     {**SIZES, "unmask": "factor", "factor": 2.5, "reference_compat": True},
+    {**SIZES, "unmask": "frechet", "frechet_margin": 0.1},
+    {**SIZES, "unmask": "frechet", "frechet_margin": -2.0},
     {**ONE, "unmask": "schedule", "confidence": "maskgit_plus"},
     {**ONE, "unmask": "schedule", "confidence": "topk_margin", "steps": 8},
     {**ONE, "unmask": "schedule", "confidence": "entropy"},
@@ -59,6 +61,18 @@ PRUNING: tuple[dict[str, Any], ...] = (
     {**DYNAMIC, "window": 6, "retention": 0.5},
     {**SIZES, "window": 0, "trailing": 0, "retention": 0.3, "kernel": 1},
     {**DYNAMIC, "window": 0, "trailing": 0, "retention": 0.0},
+)
+SABER: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "saber", **form}
+    for form in (
+        {},
+        {"backtrack": "probability"},
+        {"reference_compat": True},
+        {"reference_compat": True, "backtrack": "probability"},
+        {"least_commits": 4, "backtrack_one_in": 2, "block_length": 0},
+        {"least_commits": 4, "reference_compat": True, "block_length": 12},
+        {"least_commits": 1, "backtrack_one_in": 0},
+    )
 )
 # Of all decodes, how many may differ where the reference says that rounding explains it.
 FRAGILE = 0.02
@@ -100,6 +114,14 @@ def check(pair: Pair, system: str, rules: tuple[dict[str, Any], ...]) -> list[in
 def test_tokens_and_forwards(system: str, pair: Pair) -> None:
     most = check(pair, system, RULES)
     assert len([count for count in most if 1 < count < 8]) > len(most) / 2, "too few steps of several tokens to prove anything"
+
+
+@pytest.mark.parametrize("system", [*DECODERS, *OWN_RULE])
+def test_saber(system: str, pair: Pair) -> None:
+    """Its own system, whose rule outlives a block, and each other one; tokens go back to the mask in all of them."""
+    check(pair, system, SABER)
+    ends = [pair.runtime(system, [prompt], **SABER[0])[0] for prompt in PROMPTS]
+    assert all(any(returned_in(end)) for end in ends)
 
 
 def test_the_systems_differ(pair: Pair) -> None:

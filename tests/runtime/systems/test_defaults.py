@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.systems.defaults import settings_of
 
@@ -42,6 +43,12 @@ def bundle(tmp_path: Path) -> Bundle:
 def test_a_setting_that_the_rule_does_not_read(bundle: Bundle, system: str, changes: dict[str, Any], warning: str) -> None:
     with pytest.warns(UserWarning, match=warning):
         settings_of(bundle, system, changes)
+
+
+def test_a_rule_that_the_system_does_not_decode_by(bundle: Bundle) -> None:
+    assert settings_of(bundle, "saber", {}).unmask == "saber"
+    with pytest.raises(DllmEdgeError, match=r"^saber does not decode by unmask=quota: use unmask=saber$"):
+        settings_of(bundle, "saber", {"unmask": "quota"})
 
 
 @pytest.mark.parametrize(

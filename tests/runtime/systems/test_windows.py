@@ -32,6 +32,15 @@ def test_vanilla() -> None:
     assert steps("vanilla") == [WHOLE] * 4
 
 
+def test_saber_sends_everything_and_looks_at_all_that_was_decoded() -> None:
+    engine = Recorder(NumpyEngine())
+    asked = request("saber", early_stop=False, unmask="saber")
+    (end,) = finish(engine, [asked])
+    assert {sent(launch)[0] for launch in engine.launches} == {"whole"}
+    predicted = [step.predicts.tolist() for step in end.trace]
+    assert [step for index, step in enumerate(predicted) if step not in predicted[:index]] == [FIRST, FIRST + SECOND]
+
+
 def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:
     assert steps("fast-dllm-prefix") == [
         REFRESH,

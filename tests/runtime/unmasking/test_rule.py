@@ -70,9 +70,12 @@ def test_schedule(masks: int, steps: int, first_alone: bool, expected: list[int]
         ({"unmask": "factor", "factor": 2.5}, [3, 3]),
         ({"unmask": "factor", "factor": 1.0}, [1] * 6),
         ({"unmask": "factor", "factor": 1.0, "reference_compat": True}, [1, 1, 1, 1, 2]),
+        ({"unmask": "frechet", "frechet_margin": -2.6}, [6]),
+        ({"unmask": "frechet", "frechet_margin": -1.1}, [3, 3]),
+        ({"unmask": "frechet", "frechet_margin": 0.1}, [1] * 6),
     ],
 )
-def test_threshold_and_factor_do_not_count_steps(changes: dict[str, Any], expected: list[int]) -> None:
+def test_threshold_factor_and_frechet_do_not_count_steps(changes: dict[str, Any], expected: list[int]) -> None:
     assert counts(6, 1, **changes) == expected
 
 
@@ -105,6 +108,8 @@ def test_ties_stay_in_position_order_when_there_are_many() -> None:
         ({"unmask": "schedule"}, [0.9, 0.5], []),
         ({"unmask": "threshold", "threshold": 0.7}, [0.9, 0.5], [0.7]),
         ({"unmask": "factor", "factor": 1.2}, [0.9, 0.5, 0.2], [1 - 1.2 / 2, 1 - 1.2 / 3, 1 - 1.2 / 4]),
+        ({"unmask": "frechet", "frechet_margin": 0.2}, [0.5, 0.9, 0.2], [1 - (0.8 - 0.1) / 2]),
+        ({"unmask": "frechet", "frechet_margin": -0.2}, [0.5, 0.9, 0.2], [1 - (1.2 - 0.1) / 2, 1 - (1.2 - 0.6) / 2]),
     ],
 )
 def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confidence: list[float], gates: list[float]) -> None:
@@ -115,7 +120,7 @@ def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confid
 
 
 def test_every_rule_is_found_by_its_name() -> None:
-    assert {"factor", "quota", "schedule", "threshold"} <= RULES.keys()
+    assert {"factor", "frechet", "quota", "saber", "schedule", "threshold"} <= RULES.keys()
     assert list(RULES) == sorted(RULES)
     assert all(find_rule(name).name == name and find_rule(name).summary for name in RULES)
     with pytest.raises(DllmEdgeError, match=f"unknown rule 'luck': choose one of {', '.join(RULES)}"):
