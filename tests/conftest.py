@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from .exported_once import exported_once, shared_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,22 +23,13 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
     Not to be written to: copy it first. Its checkpoint lies beside it (`bundle.with_name("checkpoint")`).
     """
-    # The workers of a parallel run have a folder each in the one that the run has.
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    shared = shared_folder(tmp_path_factory)
 
     def export(family: str, dtype: str = "float32", flavour: str = "both", tie: bool = False) -> Path:
-        from dllm_edge.export.bundle import export_bundle  # the runtime's tests run without torch
-
-        from .tiny import write_tiny
+        from .tiny import write_tiny  # the runtime's tests run without torch
 
         place = shared / f"tiny-{family}-{dtype}-{flavour}{'-tied' if tie else ''}"
-        place.mkdir(exist_ok=True)
-        with (place / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (place / "bundle").exists():
-                write_tiny(place / "checkpoint", family, dtype=dtype, tie=tie)
-                export_bundle(place / "checkpoint", place / "bundle", flavour=flavour, dtype=dtype)
-        return place / "bundle"
+        write = partial(write_tiny, family=family, dtype=dtype, tie=tie)
+        return exported_once(place, write, flavour=flavour, dtype=dtype)
 
     return export

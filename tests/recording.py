@@ -29,7 +29,7 @@ QUESTIONS = (
     "Leo has 5 keys. A friend gives Leo 20 more. Leo drops 7. Leo sells 9. How many keys does Leo have?",
 )
 PROMPTS = ([5, 17, 33, 60, 12], [101, 7, 55, 203, 90, 14, 33, 2, 71], list(range(40, 63)))
-SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")
+SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm")
 RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "quota"},
     {"unmask": "quota", "steps": 16, "confidence": "topk_margin"},
@@ -38,8 +38,12 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "schedule"},
     {"unmask": "threshold", "threshold": 0.3},
     {"unmask": "threshold", "threshold": 0.9, "temperature": 0.7},
+    {"unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 0.6},
     {"unmask": "factor", "factor": 2.0},
     {"unmask": "factor", "factor": 1.0, "reference_compat": True},
+    {"unmask": "frechet", "frechet_margin": -0.5},
+    {"unmask": "saber"},
+    {"unmask": "saber", "reference_compat": True},
 )
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "fast-dllm-prefix": ({"refresh": 3},),
@@ -48,6 +52,11 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
         {"retention": 0.25, "kernel": 5},
         {"delay": 2, "unmask": "threshold", "threshold": 0.3},
         {"retention": 0.0},
+    ),
+    "streaming-dllm": (
+        {"window": 4},
+        {"window": 4, "trailing": 3, "mask_ratio": "block", "stop_at": "block", "early_stop": True},
+        {"window": 4, "retention": 0.5},
     ),
 }
 ROUNDING = 1e-3

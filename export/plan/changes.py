@@ -52,7 +52,7 @@ def lower_retention(scenario: Scenario) -> Iterator[Variant]:
         return
     system = decode.system if decode.system in evicting else evicting[0]
     for retention in (0.5, 0.25):
-        if decode.system != system or retention < decode.retention:
+        if decode.system != system or retention < decode.kept:
             changed = replace(decode, system=system, retention=retention)
             yield Variant(f"--systems {system} --retention {retention:g}", scenario.with_decode(changed))
 

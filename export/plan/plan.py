@@ -107,7 +107,7 @@ def _estimate_json(figures: Estimate) -> dict[str, Any]:
     decode = vars(figures.scenario.decode)
     return {
         **{name: value for name, value in decode.items() if name != "retention"},
-        **({"retention": decode["retention"]} if figures.steps.evicts else {}),
+        **({"retention": figures.scenario.decode.kept} if figures.steps.evicts else {}),
         "weight_bytes": figures.weight_bytes,
         "stored_weight_bytes": figures.stored_weight_bytes,
         "steady_cache_bytes": figures.steady_cache_bytes,

@@ -69,7 +69,7 @@ def speed(estimate: Estimate) -> Speed | None:
     if bandwidth is None:
         return None
     return Speed(
-        full=_step_time(estimate.scenario, bandwidth, steps.full, steps.full.queries),
+        full=_step_time(estimate.scenario, bandwidth, steps.full, steps.full_queries),
         block=None if steps.block is None else _step_time(estimate.scenario, bandwidth, steps.block, steps.mean_queries),
         estimate=estimate,
     )

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..arrays import FloatArray, IntArray
+from ...graphs.errors import DllmEdgeError
+from ..arrays import BoolArray, FloatArray, IntArray
+from .settings import Setting, Settings, declare
+from .step import Saliency, Select
 from .window import Block
+
+
+def _check_kernel(kernel: int) -> None:
+    if kernel % 2 == 0:
+        raise DllmEdgeError(f"kernel={kernel}: must be odd, or scores would shift by half a slot")
+
+
+RETENTION = declare(Setting("retention", 0.5, "Share of the slots outside the block that eviction keeps.", least=0.0, most=1.0))
+KERNEL = declare(
+    Setting("kernel", 3, "Width of the maximum that smooths saliency over neighbours (odd).", least=1, check=_check_kernel)
+)
+
+
+def evict(block: Block, length: int, settings: Settings) -> Generator[Saliency | Select, Any, BoolArray]:
+    """Keep the most salient of the first `length` slots outside the block: what a decode does after a refresh that evicts.
+
+    Returns `[m]`: the slots of the cache that steps then see, which are all that were kept.
+    """
+    keep = kept_slots((yield Saliency())[:, :length], block, settings.retention, settings.kernel)
+    yield Select(keep)
+    return np.ones(keep.shape[1], dtype=np.bool_)
 
 
 def kept_count(length: int, block: int, retention: float) -> int:

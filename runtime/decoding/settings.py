@@ -102,6 +102,22 @@ TEMPERATURE = declare(
     Setting("temperature", 0.0, "Of the Gumbel noise over the candidates (0: the most probable token).", least=0.0, most=100.0)
 )
 EARLY_STOP = declare(Setting("early_stop", True, "Stop as soon as the text before an end-of-text token is complete."))
+STOP_AT = declare(
+    Setting(
+        "stop_at",
+        "text",
+        "What `early_stop` waits for: `text`, the text before the end of text alone; `block`, the block that holds it, too; "
+        "what follows the block then becomes end of text.",
+        choices=("text", "block"),
+    )
+)
+REFERENCE_COMPAT = declare(
+    Setting(
+        "reference_compat",
+        False,
+        "Let `factor` and `saber` do what the authors' code does where that departs from the paper.",
+    )
+)
 MAX_STEPS = declare(
     Setting("max_steps", 0, "Give up after this many forwards (0: after far more than any decode needs).", least=0)
 )

@@ -83,3 +83,12 @@ def rows_of(positions: IntArray, wanted: IntArray) -> IntArray:
     """Return for each of `wanted` the first row of `positions` that has it; row 0, which does not, where none has."""
     rows: IntArray = (positions == wanted[:, None]).argmax(1)
     return rows
+
+
+def pruned_suffix(block: Block, length: int, ahead: int, trailing: int) -> IntArray:
+    """Return the positions of a canvas of `length` that stay of it for a block: `[n]`, ascending.
+
+    They are all up to the block's end, the `ahead` after that, and the last `trailing` of the canvas.
+    """
+    positions = np.arange(length)
+    return positions[(positions < block.stop + ahead) | (positions >= length - trailing)]

@@ -51,7 +51,9 @@ class FixedSizes:
         readable = {profile.capacity for profile in self.profiles}
         bindable = {profile.queries for profile in self.profiles if profile.capacity == self.multiple and profile.batch == 1}
         usable = readable & bindable if bound and read else bindable if bound else readable
-        slots = min((size for size in usable if size >= capacity), default=None)
+        # What is bound and never read is to be scored: not every width of a refresh is.
+        unscored = usable.difference(self.workload.saliency) if bound and not read else set()
+        slots = min((size for size in usable if size >= capacity), key=lambda size: (size in unscored, size), default=None)
         if slots is None:
             raise DllmEdgeError(
                 f"this decode needs a cache of {capacity} slots; the engine was built for {_list(usable)}: {self.remedy}"

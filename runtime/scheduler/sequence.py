@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..arrays import FloatArray
 from ..decoding.changes import Change
-from ..decoding.step import Answer, CacheOperation, Forward, Refresh, Reserve, Step
+from ..decoding.step import MAIN, Answer, CacheOperation, Forward, Refresh, Reserve, Step
 from ..decoding.trace import StepTrace
 from ..engines.base import Lanes
 from ..unmasking.unmasking import Unmasking
@@ -51,16 +51,24 @@ class Sequence:
         self.limit = _limit(request)
         self.changes_reported = len(request.canvas.changes)
         self.coroutine = request.system.decode(request.canvas, request.settings, self.unmasking)
-        self.pending: Step | Refresh | CacheOperation | None = next(self.coroutine, None)
+        self.pending: Step | Refresh | CacheOperation | None = self._naming_current(next(self.coroutine, None))
 
     def answer(self, answer: Answer) -> None:
         """Send the coroutine what it waits for and take what it wants next."""
         try:
-            self.pending = self.coroutine.send(answer)
+            self.pending = self._naming_current(self.coroutine.send(answer))
         except StopIteration:
             self.pending = None
         except Exception as error:
             self.fail(error)
+
+    def _naming_current(self, pending: Step | Refresh | CacheOperation | None) -> Step | Refresh | CacheOperation | None:
+        """Let a forward of the decoded model name what stands at the positions it predicts, where the rule looks at that."""
+        if self.unmasking.rule.looks_at == "masked" or not isinstance(pending, Forward):
+            return pending
+        if pending.target_ids is not None or pending.model != MAIN:
+            return pending
+        return replace(pending, target_ids=self.request.canvas.tokens[pending.predicts][:, None])
 
     def fail(self, error: Exception) -> None:
         """Let nothing more be run for it: it ends with this error."""

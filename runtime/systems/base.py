@@ -10,7 +10,7 @@ from ...graphs.config import AttentionPattern, ModelConfig
 from ...graphs.errors import unknown
 from ...graphs.schema import text
 from ..decoding.canvas import Canvas
-from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, TEMPERATURE, Setting, Settings
+from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, STOP_AT, TEMPERATURE, Setting, Settings
 from ..decoding.step import CacheOperation, Refresh, Step
 from ..unmasking.proposals import CONFIDENCE
 from ..unmasking.rule import RULES, UNMASK
@@ -22,7 +22,7 @@ Decoding = Generator[Step | Refresh | CacheOperation, Any, None]
 Decode = Callable[[Canvas, Settings, Unmasking], Decoding]
 """Begins the decoding of one canvas, whose changes go through the unmasking."""
 
-SHARED = (GEN_LENGTH, BLOCK_LENGTH, UNMASK, CONFIDENCE, TEMPERATURE, EARLY_STOP, MAX_STEPS)
+SHARED = (GEN_LENGTH, BLOCK_LENGTH, UNMASK, CONFIDENCE, TEMPERATURE, EARLY_STOP, STOP_AT, MAX_STEPS)
 """Settings that every system with blocks and unmasking rules has, beside those of its rules."""
 
 

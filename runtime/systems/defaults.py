@@ -25,14 +25,17 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
     kept = {name: value for name, value in defaults.items() if name in known and name not in changes}
     settings = with_settings(Settings(), {**kept, **changes}, known, system)
+    if chosen.rules is not None and settings.unmask not in chosen.rules:
+        raise DllmEdgeError(f"{system} does not decode by unmask={settings.unmask}: use unmask={' or '.join(chosen.rules)}")
     for name in changes:
         _warn_if_unread(name, settings, chosen)
     return settings
 
 
 def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
-    """Warn where a setting is read by rules alone, and not by the one that is in use."""
+    """Warn where a setting is read by rules alone, and not by the one that is in use; the rule of its name is named first."""
     readers = [rule.name for rule in RULES.values() if name in (setting.name for setting in rule.settings)]
+    readers.sort(key=lambda reader: reader != name)
     shared = name in (setting.name for setting in (*SHARED, *system.settings))
     if readers and not shared and settings.unmask not in readers:
         warnings.warn(

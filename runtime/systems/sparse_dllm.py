@@ -13,24 +13,13 @@ from itertools import count
 
 import numpy as np
 
-from ...graphs.errors import DllmEdgeError
 from ..decoding.canvas import Canvas
-from ..decoding.eviction import kept_count, kept_slots
+from ..decoding.eviction import KERNEL, RETENTION, evict, kept_count
 from ..decoding.settings import Setting, Settings, declare
-from ..decoding.step import Reserve, Saliency, Select
+from ..decoding.step import Reserve
 from ..unmasking.unmasking import Unmasking
 from .base import Decoding, System, register
 
-
-def _check_kernel(kernel: int) -> None:
-    if kernel % 2 == 0:
-        raise DllmEdgeError(f"kernel={kernel}: must be odd, or scores would shift by half a slot")
-
-
-RETENTION = declare(Setting("retention", 0.5, "Share of the slots outside the block that eviction keeps.", least=0.0, most=1.0))
-KERNEL = declare(
-    Setting("kernel", 3, "Width of the maximum that smooths saliency over neighbours (odd).", least=1, check=_check_kernel)
-)
 DELAY = declare(Setting("delay", 1, "Full steps of a block before its cache is filled and evicted.", least=0))
 
 
@@ -48,9 +37,7 @@ def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding
             elif step == settings.delay:
                 rule.commit((yield canvas.refresh(predict=block, salient=block, evicts=True)))
                 if rule.pending:
-                    keep = kept_slots((yield Saliency())[:, : len(canvas)], block, settings.retention, settings.kernel)
-                    visible = np.ones(keep.shape[1], dtype=np.bool_)
-                    yield Select(keep)
+                    visible = yield from evict(block, len(canvas), settings)
             else:
                 rule.commit((yield canvas.step(block, visible=visible)))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
-from ..decoding.settings import Setting, Settings, declare
+from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
@@ -19,14 +19,6 @@ FACTOR = declare(
         "Bound of `factor`: n tokens are committed while (n + 1)(1 - confidence) stays below it.",
         least=1e-6,
         most=1e6,
-    )
-)
-REFERENCE_COMPAT = declare(
-    Setting(
-        "reference_compat",
-        False,
-        "Let `factor` commit what the authors' code commits beyond the paper's rule: equality passes, and the last candidate "
-        "is committed as well when it is the first to fail.",
     )
 )
 

@@ -55,6 +55,12 @@ class Proposals:
         """`[m, K]`: the log probabilities of the candidates under the distribution without temperature."""
         return self.result.topk_log_probs[self.rows]
 
+    @property
+    def current_log_probs(self) -> FloatArray:
+        """`[m]`: the log probabilities of `current_ids`, for rules that look at committed positions, too."""
+        log_probs: FloatArray = self.result.target_log_probs[self.rows, 0]
+        return log_probs
+
     @cached_property
     def entropy(self) -> FloatArray:
         """`[m]`: the entropy of each position's distribution over all ids, in nats."""

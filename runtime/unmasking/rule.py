@@ -12,6 +12,7 @@ from ...graphs.errors import DllmEdgeError, unknown
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import CHECKS, Setting, Settings, declare
+from ..decoding.window import Block
 from .proposals import Proposals
 
 
@@ -23,26 +24,29 @@ def _none() -> IntArray:
 class Decision:
     """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
 
-    `scores` `[m]` is what the rule ordered the proposals by (None: their confidence).
+    `scores` `[m]` is what the rule ordered the proposals by (None: their confidence), `remask_scores` `[m]` by what it chose
+    which to remask, NaN of those that it did not judge (None: there is no such order).
     """
 
     commit: IntArray = field(default_factory=_none)
     remask: IntArray = field(default_factory=_none)
     edit: IntArray = field(default_factory=_none)
     scores: FloatArray | None = None
+    remask_scores: FloatArray | None = None
 
 
 @dataclass(frozen=True)
 class Budget:
     """What a block begins with: `masks` masked positions to be committed over `steps` steps, of which `spent` are gone.
 
-    `random` is the request's own source of chance.
+    `random` is the request's own source of chance, `block` where the block lies.
     """
 
     masks: int
     steps: int
     spent: int
     random: np.random.Generator
+    block: Block
 
 
 class Rule:
@@ -56,7 +60,7 @@ class Rule:
     """What it commits, and its source."""
     settings: ClassVar[tuple[Setting, ...]] = ()
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
-    """Whether proposals are for the block's masked positions, or for committed ones, too."""
+    """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         """Begin a block."""
@@ -81,9 +85,11 @@ R = TypeVar("R", bound=type[Rule])
 
 
 def register(rule: R) -> R:
-    """Make a rule known by its name; to be used as a decorator."""
+    """Make a rule known by its name, in the order of names; to be used as a decorator."""
     assert rule.name not in RULES, f"there is a rule '{rule.name}' already"
-    RULES[rule.name] = rule
+    known: dict[str, type[Rule]] = {**RULES, rule.name: rule}
+    RULES.clear()
+    RULES.update(sorted(known.items(), key=lambda item: item[0]))
     return rule
 
 

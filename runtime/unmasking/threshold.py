@@ -13,7 +13,15 @@ from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
 # A threshold above 1 is out of reach: one token a step.
-THRESHOLD = declare(Setting("threshold", 0.9, "Least confidence that `threshold` commits.", least=0.0, most=1.01))
+THRESHOLD = declare(
+    Setting(
+        "threshold",
+        0.9,
+        "Least confidence that `threshold` commits; `dynamic-threshold` begins with it.",
+        least=0.0,
+        most=1.01,
+    )
+)
 
 
 def threshold(log_confidence: FloatArray, least: float) -> IntArray:

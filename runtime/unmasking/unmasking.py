@@ -25,6 +25,7 @@ class Unmasking:
         self.canvas, self.settings, self.random, self.traced = canvas, settings, random, traced
         self.rule = find_rule(settings.unmask)
         self.early_stop: bool = settings.early_stop
+        self.finishes_block = settings.stop_at == "block"
         self.choices: list[Choice] = []
 
     def take_choices(self) -> list[Choice]:
@@ -38,10 +39,15 @@ class Unmasking:
         return self.early_stop and self.canvas.end_of_text is not None
 
     def blocks(self, first_alone: bool = False) -> Iterator[tuple[Block, BlockUnmasking]]:
-        """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`."""
+        """Begin one block after the other, left to right, until the text has ended; `first_alone` as in `begin`.
+
+        Where that waits for the end of the block, what follows it then becomes end of text.
+        """
         for block in self.canvas.blocks(self.settings.block_length):
             yield block, self.begin(block, first_alone)
             if self.stopped:
+                if self.finishes_block:
+                    self.canvas.fill_end(block.stop)
                 return
 
     def begin(self, block: Block, first_alone: bool = False, rule: Rule | None = None) -> BlockUnmasking:
@@ -54,7 +60,7 @@ class Unmasking:
         alone = bool(first_alone and block.start in masked)
         if rule is None:
             steps = self.settings.block_steps(int(masked.size))
-            rule = self.rule(self.settings, Budget(int(masked.size) - alone, steps, int(alone), self.random))
+            rule = self.rule(self.settings, Budget(int(masked.size) - alone, steps, int(alone), self.random, block))
         return BlockUnmasking(self, block, rule, alone)
 
 
@@ -63,7 +69,7 @@ class BlockUnmasking:
 
     def __init__(self, unmasking: Unmasking, block: Block, rule: Rule, first_alone: bool) -> None:
         self.unmasking, self.canvas, self.block, self.rule = unmasking, unmasking.canvas, block, rule
-        self.first_alone, self.step = first_alone, 0
+        self.first_alone, self.step, self.looked_at = first_alone, 0, block
         self.forward: Forward | None = None
         self.length = 0
         self.rows: IntArray = FIRST
@@ -77,21 +83,30 @@ class BlockUnmasking:
     @property
     def pending(self) -> bool:
         """Whether the block has masks left that are worth decoding."""
-        return not self.complete and not self.unmasking.stopped
+        return not self.complete and (self.unmasking.finishes_block or not self.unmasking.stopped)
 
     def commit(self, result: StepResult) -> None:
         """Do what the rule decides over the block's positions that the forward predicts."""
         proposals = self.propose(result)
         step, self.step = self.step, self.step + 1
         if self.first_alone:
-            self.first_alone = False
             self._apply(proposals, Decision(FIRST))
+            # No later step may predict it, so the rule, which might take it back, does not see it.
+            self.first_alone, self.forward, self.looked_at = False, None, Block(self.block.start + 1, self.block.stop)
         elif len(proposals):
             decision = self.rule.choose(proposals, self.canvas, step)
             if self.unmasking.traced:
-                scores = proposals.confidence if decision.scores is None else decision.scores
-                self.unmasking.choices.append(Choice(proposals.positions, scores, self.rule.gates()))
+                self.unmasking.choices += self._choices(proposals, decision)
             self._apply(proposals, decision)
+
+    def _choices(self, proposals: Proposals, decision: Decision) -> Iterator[Choice]:
+        """Yield what a decision rested on: the order of what is committed, and that of what is taken back."""
+        yield Choice(
+            proposals.positions, proposals.confidence if decision.scores is None else decision.scores, self.rule.gates()
+        )
+        if decision.remask_scores is not None:
+            judged = ~np.isnan(decision.remask_scores)
+            yield Choice(proposals.positions[judged], decision.remask_scores[judged], ())
 
     def _apply(self, proposals: Proposals, decision: Decision) -> None:
         for indices, change in ((decision.commit, self.canvas.commit), (decision.edit, self.canvas.edit)):
@@ -116,7 +131,7 @@ class BlockUnmasking:
         """Return the forward's rows that the rule looks at, their positions and what these hold, each `[m]`."""
         length = len(self.canvas)
         if self.forward is None or self.length != length or not _same_rows(self.forward, forward):
-            self.forward, self.length, self.rows = forward, length, self.canvas.predicting_rows(self.block, forward)
+            self.forward, self.length, self.rows = forward, length, self.canvas.predicting_rows(self.looked_at, forward)
         rows = self.rows
         positions = forward.predicts[rows]
         current_ids = self.canvas.tokens[positions]

@@ -2,13 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from . import saber
 from .model import Forward, Frozen, Model, shifted
-from .rules import Candidate, Choice, ConfidenceKind, candidates, dream_count, factor, quota, threshold, top
+from .rules import (
+    Candidate,
+    Choice,
+    ConfidenceKind,
+    candidates,
+    dream_count,
+    dynamic_threshold,
+    factor,
+    frechet,
+    quota,
+    threshold,
+    top,
+)
+from .saber import Form, Seen
 
 
 @dataclass(frozen=True)
@@ -16,16 +31,25 @@ class Settings:
     gen_length: int
     block_length: int
     steps: int | None = None  # of the whole generation; None: gen_length
-    unmask: Literal["quota", "threshold", "factor", "schedule"] = "quota"
+    unmask: Literal["quota", "threshold", "factor", "frechet", "schedule", "dynamic-threshold", "saber"] = "quota"
     threshold: float = 0.9
+    confidence_alpha: float = 0.3  # of the dynamic threshold
+    mask_ratio: Literal["window", "block"] = "window"
     factor: float = 1.0
-    reference_compat: bool = False  # the factor rule of the published code
+    frechet_margin: float = 0.25
+    reference_compat: bool = False  # factor and saber as the published code has them
+    least_commits: int = 2  # Saber
+    backtrack_one_in: int = 8
+    backtrack: Literal["fall", "probability"] = "fall"
     confidence: ConfidenceKind = "maskgit_plus"
     early_stop: bool = False
+    stop_at: Literal["text", "block"] = "text"
     banned: tuple[int, ...] = ()  # never chosen, besides the mask token
     retention: float = 0.5  # Sparse-dLLM
     kernel: int = 3
     delay: int = 1
+    window: int = 32  # Streaming-dLLM
+    trailing: int = 1
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -88,6 +112,7 @@ class Decoded:
     commits: list[Commit]  # by forward, then position
     passes: list[Pass]  # one a forward
     evictions: list[Eviction]
+    returned: list[list[int]]  # positions that went back to the mask, one list a forward
 
     def first_fragile(self, tolerance: float = 1e-4) -> int | None:
         """The first forward after which rounding may explain a difference."""
@@ -103,19 +128,35 @@ class Run:
     settings: Settings
     canvas: Tensor = field(init=False)  # [L] int64
     kind: Literal["full", "block"] = "full"  # of the last forward
+    sent: Tensor = field(init=False)  # [L] bool: whose rows the last forward would compute
     stopped: bool = False
     forwards: int = 0
     commits: list[Commit] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
     evictions: list[Eviction] = field(default_factory=list)
+    returned: list[list[int]] = field(default_factory=list)
+    memories: dict[int, saber.Memory] = field(default_factory=dict)  # by the start of what is decoded together
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
+        self.sent = torch.ones(len(self.canvas), dtype=torch.bool)
 
     def blocks(self) -> Iterator[Block]:
         for start in range(len(self.prompt), len(self.canvas), self.settings.block_length):
             if not self.stopped:
-                yield Block(start, start + self.settings.block_length)
+                block = Block(start, start + self.settings.block_length)
+                yield block
+                if self.settings.stop_at == "block" and self.settings.early_stop:
+                    self._exit(block)
+
+    def _exit(self, block: Block) -> None:
+        """Streaming-dLLM's early exit: a block that holds an end of text is the last, and all after it becomes one."""
+        if set(self.canvas[block.start : block.end].tolist()) & set(self.model.config.eos_tokens):
+            end = self.model.config.eos_tokens[0]
+            for position in range(block.end, len(self.canvas)):
+                self.canvas[position] = end
+                self.commits.append(Commit(self.forwards - 1, position, end, 1.0))
+            self.stopped = True
 
     def open(self, block: Block) -> bool:
         return not self.stopped and bool(self.masked(block))
@@ -130,11 +171,19 @@ class Run:
 
     def forward(self, frozen: Frozen | None = None) -> Forward:
         self.forwards += 1
-        self.kind = "full" if frozen is None else "block"
+        self.kind = "full" if frozen is None or not frozen.positions.any() else "block"
+        self.sent = torch.ones(len(self.canvas), dtype=torch.bool)
+        if frozen is not None:
+            self.sent &= ~frozen.positions
+            if frozen.hidden is not None:
+                self.sent &= ~frozen.hidden.all(0)
         return self.model.forward(self.canvas, frozen)
 
     def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
         """The rule's commit. first_done: step 0 committed the block's first token, so the rule starts at step 1."""
+        if self.settings.unmask == "saber":
+            self._decide_saber(block, result, first_done)
+            return
         options = self._candidates(result, self.masked(block))
         choice = self._choose(block, [option.confidence for option in options], step, first_done)
         self._commit(block, options, choice)
@@ -159,19 +208,51 @@ class Run:
                 return top(confidence, quota(length, steps)[step])
             case "schedule":
                 return top(confidence, dream_count(len(confidence), step, steps))
-            case "threshold":
-                return threshold(confidence, settings.threshold)
+            case "threshold" | "dynamic-threshold":
+                return threshold(confidence, self.least(block))
             case "factor":
                 return factor(confidence, settings.factor, settings.reference_compat)
+            case "frechet":
+                return frechet(confidence, settings.frechet_margin)
+            case "saber":
+                raise AssertionError("it looks at committed tokens, too")
 
-    def _commit(self, block: Block, options: list[Candidate], choice: Choice) -> None:
+    def least(self, block: Block) -> float:
+        """The threshold of what the last forward proposed, before any of it is committed."""
+        settings = self.settings
+        if settings.unmask != "dynamic-threshold":
+            return settings.threshold
+        counted = [position for position in range(block.start, len(self.canvas)) if self.sent[position]]
+        if settings.mask_ratio == "block":
+            counted = list(range(block.start, block.end))
+        masks = sum(int(self.canvas[position]) == self.model.config.mask_token for position in counted)
+        return dynamic_threshold(settings.threshold, settings.confidence_alpha, Fraction(masks, len(counted)))
+
+    def _decide_saber(self, block: Block, result: Forward, first_done: bool) -> None:
+        """A first token that a full forward alone predicts is out of its hands."""
+        settings, mask = self.settings, self.model.config.mask_token
+        positions = range(block.start + first_done, block.end)
+        options = {option.position: option for option in self._candidates(result, positions)}
+        logits = shifted(result.logits) if self.model.config.shift else result.logits
+        current = torch.softmax(logits.double(), -1)[torch.arange(len(self.canvas)), self.canvas]
+        masked = {position: bool(self.canvas[position] == mask) for position in positions}
+        seen = [Seen(one, masked[one], options[one].confidence, float(current[one])) for one in positions]
+        form = Form(settings.least_commits, settings.backtrack_one_in, settings.backtrack == "fall", settings.reference_compat)
+        verdict = saber.decide(self.memories.setdefault(block.start, saber.Memory()), seen, form)
+        open_options = [option for position, option in options.items() if masked[position]]
+        order = [option.position for option in open_options]
+        self._commit(block, open_options, Choice(sorted(map(order.index, verdict.drafted)), verdict.slack), verdict.returned)
+
+    def _commit(self, block: Block, options: list[Candidate], choice: Choice, returned: Sequence[int] = ()) -> None:
         chosen = [options[index] for index in choice.indices]
         for option in chosen:
             self.canvas[option.position] = option.token
             self.commits.append(Commit(self.forwards - 1, option.position, option.token, option.confidence))
+        self.canvas[list(returned)] = self.model.config.mask_token
+        self.returned.append(sorted(returned))
         slack = min([choice.slack, *(option.margin for option in chosen)])
         self.passes.append(Pass(self.kind, block, options, [option.position for option in chosen], slack))
-        self.stopped = self.settings.early_stop and self._ended()
+        self.stopped = self.settings.early_stop and self.settings.stop_at == "text" and self._ended()
 
     def _ended(self) -> bool:
         """An end-of-text token stands in the generated region with no mask before it."""
@@ -183,4 +264,4 @@ class Run:
         return False
 
     def decoded(self) -> Decoded:
-        return Decoded(self.canvas.tolist(), self.forwards, self.commits, self.passes, self.evictions)
+        return Decoded(self.canvas.tolist(), self.forwards, self.commits, self.passes, self.evictions, self.returned)

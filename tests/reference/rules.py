@@ -67,6 +67,11 @@ def threshold(confidence: Sequence[float], tau: float) -> Choice:
     return Choice(sorted(chosen), slack)
 
 
+def dynamic_threshold(tau: float, alpha: float, mask_ratio: Fraction) -> float:
+    """Streaming-dLLM (Xiao et al. 2026): tau (1 - alpha (1 - r)), r the share of masks."""
+    return tau * (1 - alpha * float(1 - mask_ratio))
+
+
 def factor(confidence: Sequence[float], value: float, reference_compat: bool = False) -> Choice:
     """Fast-dLLM, section 3: the largest n with (n + 1)(1 - c_n) < factor, at least 1."""
     rank = ranked(confidence)
@@ -85,6 +90,22 @@ def _factor_count_compat(order: Sequence[float], value: float) -> int:
         if order[n - 1] < 1 - value / (n + 1):
             return n - 1
     return len(order)
+
+
+def profile(order: Sequence[float]) -> list[float]:
+    """Fast-dLLM++: G_n = (sum of the n best - (n - 1)) - (1 - c_n), by fractions."""
+    exact = [Fraction(value) for value in order]
+    return [float(sum(exact[:n]) - (n - 1) - (1 - exact[n - 1])) for n in range(1, len(exact) + 1)]
+
+
+def frechet(confidence: Sequence[float], margin: float) -> Choice:
+    """Fast-dLLM++: the largest n with G_n > margin, at least 1."""
+    rank = ranked(confidence)
+    order = [confidence[index] for index in rank]
+    values = profile(order)
+    count = max([n for n, value in enumerate(values, 1) if value > margin], default=1)
+    nearest = min((abs(value - margin) for value in values[1 : count + 1]), default=math.inf)
+    return Choice(sorted(rank[:count]), min(_gap(order, count), nearest))
 
 
 def candidates(logits: Tensor, positions: Sequence[int], kind: ConfidenceKind, banned: Collection[int]) -> list[Candidate]:

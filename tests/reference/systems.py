@@ -20,6 +20,16 @@ def vanilla(model: Model, prompt: list[int], settings: Settings) -> Decoded:
     return run.decoded()
 
 
+def saber(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Saber (2025): no cache; a block's forwards decide over all that was generated before it, too."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        region = Block(len(prompt), block.end)
+        while run.open(region):
+            run.decide(region, run.forward(), 0)
+    return run.decoded()
+
+
 def fast_dllm_prefix(model: Model, prompt: list[int], settings: Settings) -> Decoded:
     """Fast-dLLM (Wu et al. 2025), section 3: what stands before the block is stale; block and suffix are fresh."""
     return _fast_dllm(model, prompt, settings, suffix=False)
@@ -57,7 +67,7 @@ def sparse_dllm(model: Model, prompt: list[int], settings: Settings) -> Decoded:
                 break
             result = run.forward(frozen)
             if step == settings.delay:
-                frozen = _evict(run, block, result)
+                frozen = _evict(run, block, result, run.outside(block))
             if shift and step == 0:
                 run.decide_first(block, result)
             else:
@@ -65,8 +75,41 @@ def sparse_dllm(model: Model, prompt: list[int], settings: Settings) -> Decoded:
     return run.decoded()
 
 
-def _evict(run: Run, block: Block, result: Forward) -> Frozen:
-    outside = run.outside(block)
+def streaming_dllm(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Streaming-dLLM (Xiao et al. 2026): the suffix is pruned; what stands before the block is stale, or gone."""
+    run, shift = Run(model, prompt, settings), model.config.shift
+    for block in run.blocks():
+        pruned = _pruned(run, block).expand(model.config.layers, -1)
+        before = torch.arange(len(run.canvas)) < block.start
+        nothing = [torch.zeros(())] * model.config.layers
+        refresh = run.forward(Frozen(nothing, nothing, torch.zeros_like(before), pruned))
+        if shift:
+            run.decide_first(block, refresh)
+        else:
+            run.decide(block, refresh, 0)
+        frozen = Frozen(refresh.keys, refresh.values, before, pruned)
+        if settings.retention < 1 and run.open(block):
+            evicted = _evict(run, block, refresh, before)
+            assert evicted.hidden is not None
+            frozen = Frozen(refresh.keys, refresh.values, before, pruned | evicted.hidden)
+        for step in count(1):
+            if not run.open(block):
+                break
+            run.decide(block, run.forward(frozen), step, first_done=shift)
+    return run.decoded()
+
+
+def _pruned(run: Run, block: Block) -> Tensor:
+    """Which positions are left out: of a suffix longer than the window all but its first ones and the last."""
+    suffix = list(range(block.end, len(run.canvas)))
+    window, trailing = run.settings.window, run.settings.trailing
+    kept = suffix[:window] + suffix[max(window, len(suffix) - trailing) :]
+    pruned = torch.zeros(len(run.canvas), dtype=torch.bool)
+    pruned[[position for position in suffix if position not in kept]] = True
+    return pruned
+
+
+def _evict(run: Run, block: Block, result: Forward, outside: Tensor) -> Frozen:
     absolute = outside.nonzero().flatten()
     hidden = torch.zeros(run.model.config.layers, len(run.canvas), dtype=torch.bool)
     keep = int(len(absolute) * run.settings.retention)

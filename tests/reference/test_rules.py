@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from .rules import candidates, dream_count, factor, quota, ranked, threshold, top
+from .rules import candidates, dream_count, factor, frechet, profile, quota, ranked, threshold, top
 from .systems import keep_best, keep_gap, pooled
 
 
@@ -72,6 +72,16 @@ def test_threshold(confidence: list[float], expected: list[int]) -> None:
 def test_factor(confidence: list[float], paper: list[int], compat: list[int]) -> None:
     assert factor(confidence, 1.0).indices == paper
     assert factor(confidence, 1.0, reference_compat=True).indices == compat
+
+
+def test_frechet() -> None:
+    """Confidences that are sums of powers of 2: of 0.75 the third G is the margin itself, which is not enough."""
+    assert profile([1.0, 0.75, 0.75, 0.75]) == [1.0, 0.5, 0.25, 0.0]
+    assert frechet([0.75] * 4, 0.0).indices == [0, 1]
+    assert frechet([0.75] * 4, 0.25).indices == [0]
+    assert frechet([0.5, 0.75, 1.0, 1.0], 0.0).indices == [1, 2, 3]
+    assert frechet([0.25], 0.5).indices == [0]
+    assert frechet([0.5, 0.75, 1.0, 1.0], 0.375).slack == 0.125
 
 
 def test_ties_go_to_the_earlier_position() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from . import checkpoints
-from .decoding import Decoded, Settings
+from .decoding import Decoded, Run, Settings
 from .model import Model, load, shifted
-from .systems import fast_dllm_dual, fast_dllm_prefix, sparse_dllm, vanilla
+from .systems import fast_dllm_dual, fast_dllm_prefix, sparse_dllm, streaming_dllm, vanilla
 
 System = Callable[[Model, list[int], Settings], Decoded]
 PROMPT = [1, 7, 2, 9, 11]
@@ -147,6 +147,37 @@ def test_eviction_by_brute_force(retention: float, kernel: int, llada: Model) ->
         best = [max(score[max(0, index - reach) : index + reach + 1]) for index in range(13)]
         order = sorted(range(13), key=lambda index: (-best[index], index))
         assert kept == sorted(outside[index] for index in order[: int(13 * retention)])
+
+
+def test_streaming_with_the_whole_suffix_is_the_prefix_cache_and_with_less_is_not(llada: Model, dream: Model) -> None:
+    for model in (llada, dream):
+        prefix = fast_dllm_prefix(model, PROMPT, BLOCKS)
+        whole = replace(BLOCKS, retention=1.0)
+        assert streaming_dllm(model, PROMPT, replace(whole, window=8)).commits == prefix.commits
+        assert streaming_dllm(model, PROMPT, replace(whole, window=0, trailing=8)).commits == prefix.commits
+        less = [streaming_dllm(model, PROMPT, replace(whole, window=window, trailing=0)) for window in (0, 3)]
+        assert len({one.passes[1].candidates[0].confidence for one in (prefix, *less)}) == 3
+        assert kinds(less[0]) == ["full", "block", "block", "block"] * 3
+
+
+def test_a_pruned_pass_is_one_of_the_tokens_that_are_left(llada: Model) -> None:
+    """Where what is pruned lies at the end, it is a shorter canvas."""
+    found = streaming_dllm(llada, PROMPT, replace(BLOCKS, retention=1.0, window=0, trailing=0)).passes[0].candidates
+    logits = llada.forward(MASKED[:9]).logits[5:9].clone()
+    logits[:, checkpoints.MASK] = -torch.inf
+    assert [option.token for option in found] == logits.argmax(-1).tolist()
+
+
+def test_the_threshold_falls_with_the_masks_that_are_sent(llada: Model) -> None:
+    """One token a forward, by a threshold out of reach: of 8, 7, ... masks of 8 that are sent, or of the block's four."""
+    settings = replace(BLOCKS, unmask="dynamic-threshold", threshold=2.0, confidence_alpha=0.5, window=3)
+    for counting, sent in ((settings, 8), (replace(settings, mask_ratio="block"), 4)):
+        run = Run(llada, PROMPT, counting)
+        block = next(run.blocks())
+        run.sent[12:16] = False
+        for masks in (4, 3, 2, 1):
+            assert run.least(block) == pytest.approx(2 * (1 - 0.5 * (4 - masks) / sent))
+            run.canvas[block.start + masks - 1] = 1
 
 
 def test_layers_keep_different_positions(llada: Model) -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.bundle.manifest import FileRecord, Manifest
 from dllm_edge.runtime.generate import Model
 
+from ..exported_once import exported_once, shared_folder
 from .numpy_engine import ENDLESS, MASK, VOCABULARY, NumpyEngine
 from .recorder import Recorder
 
@@ -73,20 +74,10 @@ def handed_down(tiny_bundle: Callable[..., Path], pytestconfig: pytest.Config) -
 @pytest.fixture(scope="session")
 def lively_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`lively_bundle(family)`: as `tiny_bundle`, with weights by which the systems differ."""
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    shared = shared_folder(tmp_path_factory)
 
     def export(family: str) -> Path:
-        from dllm_edge.export.bundle import export_bundle
-
-        place = shared / f"lively-{family}"
-        place.mkdir(exist_ok=True)
-        with (place / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (place / "bundle").exists():
-                write_lively(place / "checkpoint", family)
-                export_bundle(place / "checkpoint", place / "bundle", flavour="fused", dtype="float32")
-        return place / "bundle"
+        return exported_once(shared / f"lively-{family}", partial(write_lively, family=family))
 
     return export
 

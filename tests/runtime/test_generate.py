@@ -132,7 +132,18 @@ def test_a_seed_is_reproducible(model: Model) -> None:
     assert model.generate(PROMPT, seed=1).canvas == model.generate(PROMPT, seed=2).canvas
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", ["saber", "fast-dllm-dual"])
+def test_stream_yields_what_is_taken_back(system: str, model: Model) -> None:
+    events = list(model.stream(PROMPT, system=system, unmask="saber", block_length=8))
+    result = model.generate(PROMPT, system=system, unmask="saber", block_length=8)
+    assert {event.kind for event in events} == {"commit", "remask"}
+    returned = [event for event in events if event.kind == "remask"]
+    assert all(set(event.token_ids) == {MASK} and event.confidences == [] for event in returned)
+    assert all(event.canvas[position] == MASK for event in returned for position in event.positions)
+    assert events[-1].canvas == result.canvas
+
+
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if SYSTEMS[name].rules is None])
 def test_stream_yields_each_commit(system: str, model: Model) -> None:
     events = list(model.stream(PROMPT, system=system, unmask="threshold", threshold=0.4))
     result = model.generate(PROMPT, system=system, unmask="threshold", threshold=0.4)

@@ -16,11 +16,9 @@ from ....graphs.config import ModelConfig
 from ....graphs.weight_formats import WeightFormat, WeightFormats
 from ....runtime.decoding.settings import BLOCK_LENGTH, GEN_LENGTH
 from ....runtime.systems import fitting_systems
-from ....runtime.systems.sparse_dllm import RETENTION
 from ..terminal.options import parse_contexts, parse_systems
 
 DEFAULT_GROUP = 32
-DEFAULT_RETENTION = RETENTION.default
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,10 @@ class DecodeOptions:
     ] = None
     gen_length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = GEN_LENGTH.default
     block_length: Annotated[int, typer.Option(min=0, help="Tokens of a block; 0: the whole generation.")] = BLOCK_LENGTH.default
-    retention: Annotated[float, typer.Option(min=0, max=1, help="Share of the slots that an evicting system keeps.")] = (
-        DEFAULT_RETENTION
-    )
+    retention: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the slots that an evicting system keeps.", show_default="the system's own"),
+    ] = None
     batch: Annotated[int, typer.Option(min=1, max=10**6, help="Sequences decoded together.")] = 1
 
     def decodes(self, config: ModelConfig) -> list[Decode]:

@@ -32,7 +32,10 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("fast-dllm-prefix", "threshold"),
         ("fast-dllm-dual", "threshold"),
         ("sparse-dllm", "quota"),
+        ("saber", "saber"),
+        ("streaming-dllm", "dynamic-threshold"),
         ("fast-dllm-dual", "factor"),
+        ("fast-dllm-dual", "frechet"),
         ("fast-dllm-dual", "schedule"),
     ]
 

@@ -40,6 +40,14 @@ def test_a_prefix_cache_multiplies_what_it_sends_on_average() -> None:
     assert found.block.multiplying_seconds == pytest.approx(rows / 312e12)
 
 
+def test_pruned_refreshes_multiply_what_they_send_on_average() -> None:
+    """Of 1,536 tokens to generate: 577 rows in the first block, 32 more in each, and 2,048 from 1,536 on."""
+    decode = Decode("streaming-dllm", 2048, gen_length=1536)
+    mean = (sum(range(577, 1536, 32)) + 18 * 2048) / 48
+    rows = 2 * (WEIGHTS // 2 - 2 * 126464 * 4096) * mean + 4 * 32 * 4096 * mean * mean + 2 * 32 * 126464 * 4096
+    assert fastest(decode).full.multiplying_seconds == pytest.approx(rows / 312e12)
+
+
 def test_a_long_canvas_is_bound_by_arithmetic() -> None:
     found = fastest(Decode("vanilla", 2048))
     assert found.block is None

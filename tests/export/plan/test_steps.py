@@ -64,6 +64,7 @@ def test_caches_and_steps_are_the_schedulers(name: str, retention: float, batch:
         ("fast-dllm-prefix", 2048, 2048),
         ("fast-dllm-dual", 2048, 2048),
         ("sparse-dllm", (2048 - 32) // 2, (2048 - 32) // 2 + 2048),
+        ("streaming-dllm", 2048, 2048),
     ],
 )
 def test_cache_bytes_of_llada_8b(name: str, steady: int, peak: int) -> None:
@@ -74,12 +75,25 @@ def test_cache_bytes_of_llada_8b(name: str, steady: int, peak: int) -> None:
     assert cache_bytes(config, "bfloat16", steps.peak_slots) == peak * slot == cache_bytes(config, "bfloat16", peak)
 
 
-@pytest.mark.parametrize(("name", "queries", "mean"), [("fast-dllm-dual", 32, 32), ("fast-dllm-prefix", 128, 80)])
+@pytest.mark.parametrize(
+    ("name", "queries", "mean"),
+    [("fast-dllm-dual", 32, 32), ("fast-dllm-prefix", 128, 80), ("streaming-dllm", 65, (65 + 65 + 64 + 32) / 4)],
+)
 def test_what_block_steps_send_at_most_and_on_average(name: str, queries: int, mean: float) -> None:
-    """The prefix cache sends what follows, too: 128, 96, 64 and 32 tokens in the four blocks."""
+    """The prefix cache sends what follows, too: 128, 96, 64 and 32 tokens in the four blocks; a pruned suffix has up to 33."""
     steps = steps_of(llada_8b(), Decode(name, 2048))
     assert steps.block is not None
     assert (steps.block.queries, steps.mean_queries) == (queries, mean)
+
+
+def test_refreshes_that_are_too_narrow_to_fill_the_cache() -> None:
+    """Of a long generation most is pruned: the first block's refresh sends 512 + 32 + 33; from 1,536 on the cache is filled."""
+    steps = steps_of(llada_8b(), Decode("streaming-dllm", 2048, gen_length=1536))
+    assert steps.copied is not None
+    widths = [width if width < 1536 else 2048 for width in range(577, 2048, 32)] + [2048, 2048]
+    assert (steps.full.queries, steps.copied.queries) == (2048, max(width for width in widths if width < 1536))
+    assert steps.full_queries == pytest.approx(sum(widths) / len(widths))
+    assert steps.unbound == (steps.copied, steps.block)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +124,7 @@ def test_a_block_causal_model_has_no_caches(tiny_bundle: Callable[..., Path]) ->
         ("fast-dllm-prefix", 1, [1, 1, 1], False),
         ("fast-dllm-dual", 1, [1, 1, 1], False),
         ("sparse-dllm", 2, [1, 2, 2], True),
+        ("streaming-dllm", 1, [1, 1, 1], False),
     ],
 )
 def test_the_full_steps_of_a_block_and_what_they_return(name: str, unbound: int, full: list[int], evicts: bool) -> None:

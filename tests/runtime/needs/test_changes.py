@@ -53,7 +53,7 @@ def edited(most: int) -> Decode:
 
     def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
         for block in canvas.blocks(settings.block):
-            rule, after = unmasking.begin(block, rule=Editing(settings, Budget(0, 0, 0, unmasking.random))), 0
+            rule, after = unmasking.begin(block, rule=Editing(settings, Budget(0, 0, 0, unmasking.random, block))), 0
             while rule.pending or after < most:
                 after += rule.complete
                 before = len(canvas.changes)

@@ -70,6 +70,36 @@ def test_an_end_of_text_fills_the_canvas_and_saves_forwards() -> None:
     assert end.reason == "stop"
 
 
+@pytest.mark.parametrize("name", ["vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm"])
+def test_an_end_at_the_blocks_end_gives_the_same_text(name: str) -> None:
+    """Whatever the system, every token of a plain decode in turn being the end: the text, the tokens after it, the forwards."""
+    rule = {**RULE, "unmask": "quota"}
+    asked = request(name, **rule)
+    run(NumpyEngine(), [asked])
+    later = 0
+    for token in set(asked.canvas.tokens[5:].tolist()):
+        config = replace(ENDLESS, eos_token_ids=(token,))
+        stops = ({**rule, "early_stop": True, "stop_at": stop_at} for stop_at in ("text", "block"))
+        ((at_text, soon), *_), ((at_block, late), *_) = (decoded(name, config, **settings) for settings in stops)
+        end = canvas_end(at_block.canvas)
+        block_stop = 5 + -(-(end - 4) // 4) * 4
+        assert at_text.canvas.generated.tolist() == at_block.canvas.generated.tolist()
+        assert MASK not in at_block.canvas.tokens
+        assert set(at_block.canvas.tokens[block_stop:].tolist()) <= {token}
+        assert (at_text.canvas.tokens[block_stop:] == MASK).all()
+        assert (soon.reason, late.reason) == ("stop", "stop")
+        assert soon.forwards <= late.forwards
+        later += late.forwards - soon.forwards
+    assert later
+
+
+def test_without_an_early_stop_an_end_of_text_fills_nothing() -> None:
+    config = ending("vanilla")
+    ((plain, _), *_), ((waiting, _), *_) = (decoded("vanilla", config, **RULE, stop_at=at) for at in ("text", "block"))
+    assert plain.canvas.tokens.tolist() == waiting.canvas.tokens.tolist()
+    assert len(plain.canvas.changes) == len(waiting.canvas.changes)
+
+
 def canvas_end(canvas: Canvas) -> int:
     end = canvas.end_of_text
     assert end is not None
@@ -127,6 +157,8 @@ def test_the_last_block_may_be_shorter(name: str, config: ModelConfig) -> None:
     for (each, end), prompt in zip(runs, PROMPTS, strict=True):
         predicted = {(int(step.predicts[0]), int(step.predicts[-1]) + 1) for step in end.trace}
         start = len(prompt)
-        assert predicted == {(start, start + 8), (start + 8, start + 16), (start + 16, start + 19)}
+        blocks = [(start, start + 8), (start + 8, start + 16), (start + 16, start + 19)]
+        # Saber looks at what it decoded before, too.
+        assert predicted == {(start if name == "saber" else first, stop) for first, stop in blocks}
         assert MASK not in each.canvas.tokens
         assert each.canvas.commits[-1].positions[0] >= start + 16

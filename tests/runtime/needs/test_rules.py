@@ -11,6 +11,7 @@ import pytest
 from dllm_edge.runtime.arrays import FloatArray, IntArray
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import CHECKS, DECLARED, Setting, Settings, declare
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.unmasking import RULES
 from dllm_edge.runtime.unmasking.proposals import Proposals
 from dllm_edge.runtime.unmasking.rule import Budget, Decision, Rule, ranked, register
@@ -21,31 +22,6 @@ from .runs import decoded
 
 M = MASK
 PENALTY = Setting("distance_penalty", 0.1, "Entropy that a position adds for each that lies between it and the first mask.")
-
-
-class Saber(Rule):
-    """Saber: confident above the mean at commitment, and the committed whose confidence fell most return to the mask."""
-
-    name, summary, looks_at = "saber", "", "all"
-
-    def __init__(self, settings: Settings, budget: Budget) -> None:
-        self.last: dict[int, float] = {}
-        self.at_commit: dict[int, float] = {}
-
-    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
-        confidence, positions = proposals.confidence, proposals.positions.tolist()
-        falls = confidence - np.array([self.last.get(position, 0.0) for position in positions])
-        self.last = dict(zip(positions, confidence.tolist(), strict=True))
-        least = float(np.mean(list(self.at_commit.values()))) if self.at_commit else 1.0
-        left = (proposals.current_ids == canvas.mask_token_id).nonzero()[0]
-        best = left[ranked(confidence[left])]
-        draft = best[: max(2, int((confidence[left] > least).sum()))]
-        self.at_commit.update({positions[index]: float(confidence[index]) for index in draft})
-        if draft.size == left.size:
-            return Decision(draft)
-        committed = np.concatenate((np.flatnonzero(~(proposals.current_ids == canvas.mask_token_id)), draft))
-        back = min(max(1, -(-draft.size // 8)), draft.size - 1)
-        return Decision(draft, remask=committed[np.argsort(falls[committed], kind="stable")[:back]])
 
 
 class Stable(Rule):
@@ -101,7 +77,7 @@ class EntropyBound(Rule):
         return Decision(order[: max(1, int(within.sum()))])
 
 
-ADDED: tuple[type[Rule], ...] = (Saber, Stable, Convolutional, Distance, EntropyBound)
+ADDED: tuple[type[Rule], ...] = (Stable, Convolutional, Distance, EntropyBound)
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +94,7 @@ def added() -> Iterator[None]:
 
 
 def begun(rule: type[Rule], **settings: float) -> Rule:
-    return rule(Settings(**settings), Budget(4, 4, 0, np.random.default_rng(0)))
+    return rule(Settings(**settings), Budget(4, 4, 0, np.random.default_rng(0), Block(1, 5)))
 
 
 def proposals(confidence: list[float], masked: str = "MMMM", ids: IntArray | None = None) -> Proposals:
@@ -134,17 +110,6 @@ def with_entropy(entropy: list[float]) -> Proposals:
 
 
 CANVAS = Canvas([7, M, M, M, M], CONFIG)
-
-
-def test_saber_remembers_confidences_and_takes_back_what_fell_most() -> None:
-    """Two at first; then above the mean .85 of those; what fell most returns, of the drafts, too."""
-    rule = begun(Saber)
-    first = rule.choose(proposals([0.9, 0.8, 0.3, 0.2]), CANVAS, 0)
-    assert (first.commit.tolist(), first.remask.tolist()) == ([0, 1], [1])
-    second = rule.choose(proposals([0.95, 0.86, 0.87, 0.1], ".MMM"), CANVAS, 1)
-    assert (second.commit.tolist(), second.remask.tolist()) == ([2, 1], [0])
-    last = rule.choose(proposals([0.9, 0.4, 0.3, 0.1], "M..M"), CANVAS, 2)
-    assert (last.commit.tolist(), last.remask.tolist()) == ([0, 3], [])
 
 
 def test_stable_commits_what_is_proposed_twice() -> None:

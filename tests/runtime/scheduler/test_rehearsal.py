@@ -10,9 +10,10 @@ from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.graphs.contract import Profile
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.engines.fixed_sizes import FixedSizes
 from dllm_edge.runtime.engines.profiles import Workload
-from dllm_edge.runtime.scheduler.rehearsal import derive_workload
-from dllm_edge.runtime.systems import find_system
+from dllm_edge.runtime.scheduler.rehearsal import derive_workload, rehearse
+from dllm_edge.runtime.systems import SYSTEMS, find_system
 
 from ..numpy_engine import ENDLESS
 
@@ -32,6 +33,12 @@ def profiles(*sizes: tuple[int, int, int, int]) -> tuple[Profile, ...]:
 def test_vanilla_sends_the_canvas() -> None:
     assert derived("vanilla", (40, 64)) == Workload(profiles((1, 40, 1, 8), (1, 64, 1, 8)))
     assert derived("vanilla", (40,), batch=4) == Workload(profiles((1, 40, 1, 8), (4, 40, 1, 8)))
+
+
+def test_saber_looks_at_ever_more_rows_and_as_a_rule_at_those_of_its_system() -> None:
+    assert derived("saber", (40,), unmask="saber") == Workload(profiles((1, 40, 1, 8), (1, 40, 1, 16), (1, 40, 1, 24)))
+    for system in ("vanilla", "fast-dllm-dual", "sparse-dllm"):
+        assert derived(system, (40,), unmask="saber") == derived(system, (40,))
 
 
 def test_refreshes_share_a_step_while_they_are_small() -> None:
@@ -58,6 +65,32 @@ def test_eviction_scores_what_is_staged_and_keeps_a_part() -> None:
     assert found.profiles == profiles((1, 40, 1, 8), (1, 72, 1, 8), (1, 8, 8, 8), (1, 8, 16, 8))
     assert found.saliency == (40, 72)
     assert found.select == ((40, 8), (40, 16), (72, 8), (72, 16))
+
+
+def test_a_pruned_suffix_has_refreshes_of_its_own_width() -> None:
+    """Refreshes of less than three quarters of the cache are as wide as what is left; steps send block, window and last."""
+    assert derived("streaming-dllm", (40,), retention=1.0, window=3, gen_length=32) == Workload(
+        profiles((1, 20, 1, 8), (1, 28, 1, 8), (1, 40, 1, 8), (1, 8, 40, 8), (1, 12, 40, 8))
+    )
+
+
+def test_a_pruned_suffix_and_eviction() -> None:
+    """What is evicted lies in a buffer of the refresh's own width; of a prefix of 32 in the last block, half stays."""
+    found = derived("streaming-dllm", (40,), retention=0.5, window=3, gen_length=32)
+    assert found.saliency == (20, 28, 36, 40)
+    assert found.select == ((20, 16), (28, 16), (36, 16), (40, 16))
+    assert {profile.capacity for profile in found.profiles} == {1, 16}
+
+
+@pytest.mark.parametrize("length", [33, 42, 52, 53, 72])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_systems_of_one_build_do_not_take_each_others_widths(system: str, length: int) -> None:
+    """A shorter canvas is padded to a width that its own system has all it needs for."""
+    settings = SETTINGS.replace(gen_length=32, window=3)
+    uses = [(find_system(name), settings.replace(**find_system(name).defaults)) for name in SYSTEMS]
+    sizes = FixedSizes(derive_workload(WIDE, uses, [72]), 1, "build it")
+    (use,) = [use for use in uses if use[0].name == system]
+    rehearse(WIDE, use, length, sizes)
 
 
 def test_one_block_of_all() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.changes import Remask
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.scheduler.request import Finished, Request
@@ -25,8 +26,13 @@ DECODERS = {
     "fast-dllm-prefix": systems.fast_dllm_prefix,
     "fast-dllm-dual": systems.fast_dllm_dual,
     "sparse-dllm": systems.sparse_dllm,
+    "streaming-dllm": systems.streaming_dllm,
 }
+OWN_RULE = {"saber": systems.saber}
+"""Those that decode by their own alone."""
 
+# Settings that a system differs from the others by, where a test has none for them.
+OWN: dict[str, dict[str, Any]] = {"streaming-dllm": {"window": 4, "retention": 1.0}}
 
 # Of logits and confidences: what float32 may turn round (DESIGN, section 6).
 ROUNDING = 1e-4
@@ -48,12 +54,12 @@ class Pair:
 
     def reference(self, system: str, prompt: list[int], **settings: Any) -> decoding.Decoded:
         """Settings by the runtime's names; 0 for `block_length` means one block, as it does there."""
-        known = {**settings, "block_length": settings["block_length"] or settings["gen_length"]}
-        return DECODERS[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
+        known = {**OWN.get(system, {}), **settings, "block_length": settings["block_length"] or settings["gen_length"]}
+        return {**DECODERS, **OWN_RULE}[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
 
     def runtime(self, system: str, prompts: Sequence[list[int]], **settings: Any) -> list[Finished]:
         """All prompts in one batch."""
-        chosen = Settings(**settings)
+        chosen = Settings(**{**OWN.get(system, {}), **settings})
         canvases = [Canvas.from_prompt(prompt, chosen.gen_length, self.config) for prompt in prompts]
         return finish(self.engine, [Request(canvas, SYSTEMS[system], chosen, trace=True) for canvas in canvases])
 
@@ -73,9 +79,16 @@ def commits_in(end: Finished) -> list[list[tuple[int, int]]]:
     return [sorted(zip(*both, strict=True)) for both in zip(pairs("positions"), pairs("ids"), strict=True)]
 
 
+def returned_in(end: Finished) -> list[list[int]]:
+    """Positions that each forward took back to the mask."""
+    remasks = [[change for change in step.changes if isinstance(change, Remask)] for step in end.trace]
+    return [[int(position) for remask in step for position in remask.positions] for step in remasks]
+
+
 def first_difference(decoded: decoding.Decoded, end: Finished) -> int | None:
     """The first forward at which they commit something else, or None where all is equal."""
-    expected, actual = commits_of(decoded), commits_in(end)
+    expected = list(zip(commits_of(decoded), decoded.returned, strict=True))
+    actual = list(zip(commits_in(end), returned_in(end), strict=True))
     for forward, (here, there) in enumerate(zip(expected, actual, strict=False)):
         if here != there:
             return forward
@@ -96,25 +109,29 @@ class Following(decoding.Run):
     script: list[dict[int, int]] = field(default_factory=list)
     rounded: int = 0
 
-    def _commit(self, block: decoding.Block, options: list[Candidate], choice: Choice) -> None:
+    def _commit(self, block: decoding.Block, options: list[Candidate], choice: Choice, returned: Sequence[int] = ()) -> None:
         wanted = self.script[self.forwards - 1]
         places = {option.position: index for index, option in enumerate(options)}
         taken, own = {places[position] for position in wanted}, set(choice.indices)
         if taken != own:
-            assert self.settings.unmask in ("threshold", "factor") or len(taken) == len(own)
-            assert all(self._close(options, own, index) for index in taken ^ own), (block, wanted, choice)
+            assert self.settings.unmask in ("threshold", "dynamic-threshold", "factor", "frechet") or len(taken) == len(own)
+            assert all(self._close(block, options, own, index) for index in taken ^ own), (block, wanted, choice)
         swapped = [option for option in options if wanted.get(option.position, option.token) != option.token]
         assert all(option.margin < ROUNDING for option in swapped), swapped
         self.rounded += taken != own or bool(swapped)
         forced = [replace(option, token=wanted.get(option.position, option.token)) for option in options]
-        super()._commit(block, forced, Choice(sorted(taken), choice.slack))
+        super()._commit(block, forced, Choice(sorted(taken), choice.slack), returned)
 
-    def _close(self, options: list[Candidate], own: set[int], index: int) -> bool:
+    def _close(self, block: decoding.Block, options: list[Candidate], own: set[int], index: int) -> bool:
         """Whether a confidence is at the edge: of what is chosen, of what is not, or of what the rule asks for."""
         chosen = [option.confidence for place, option in enumerate(options) if place in own]
         others = [option.confidence for place, option in enumerate(options) if place not in own]
-        edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.settings.threshold]
+        edges = [*([min(chosen)] if chosen else []), *([max(others)] if others else []), self.least(block)]
         edges += [1 - self.settings.factor / (count + 1) for count in range(2, len(options) + 1)]
+        if self.settings.unmask == "frechet":
+            # The n-th is at the edge where 1 - G_n, in which it counts twice, is 1 - margin.
+            order = sorted((option.confidence for option in options), reverse=True)
+            edges += [1 - (1 - self.settings.frechet_margin - sum(1 - c for c in order[:n])) / 2 for n in range(1, len(order))]
         return min(abs(options[index].confidence - edge) for edge in edges) < ROUNDING
 
 

@@ -18,7 +18,7 @@ from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 torch = pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load  # noqa: E402
-from .reference_runs import DECODERS, Pair, first_difference  # noqa: E402
+from .reference_runs import DECODERS, OWN_RULE, Pair, first_difference, returned_in  # noqa: E402
 
 PROMPTS = [np.random.default_rng(length).integers(0, 250, length).tolist() for length in (5, 14, 9)]
 SIZES: dict[str, Any] = {"gen_length": 24, "block_length": 8, "early_stop": False}
@@ -32,9 +32,13 @@ RULES: tuple[dict[str, Any], ...] = (
     {**SIZES, "unmask": "threshold", "threshold": 0.9},
     {**SIZES, "unmask": "threshold", "threshold": 0.25},
     {**SIZES, "unmask": "threshold", "threshold": 0.1, "confidence": "topk_margin"},
+    {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 0.6},
+    {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.4, "confidence_alpha": 0.9, "mask_ratio": "block"},
     {**SIZES, "unmask": "factor", "factor": 1.0},
     {**SIZES, "unmask": "factor", "factor": 3.5},
     {**SIZES, "unmask": "factor", "factor": 2.5, "reference_compat": True},
+    {**SIZES, "unmask": "frechet", "frechet_margin": 0.1},
+    {**SIZES, "unmask": "frechet", "frechet_margin": -2.0},
     {**ONE, "unmask": "schedule", "confidence": "maskgit_plus"},
     {**ONE, "unmask": "schedule", "confidence": "topk_margin", "steps": 8},
     {**ONE, "unmask": "schedule", "confidence": "entropy"},
@@ -44,6 +48,31 @@ EVICTION: tuple[dict[str, Any], ...] = tuple(
     {**SIZES, **rule, "retention": retention, "kernel": kernel, "delay": delay}
     for rule in ({}, {"unmask": "threshold", "threshold": 0.2})
     for retention, kernel, delay in ((0.3, 3, 1), (0.5, 1, 1), (1.0, 3, 1), (0.5, 5, 1), (0.5, 3, 0), (0.5, 3, 2), (0.0, 3, 1))
+)
+DYNAMIC: dict[str, Any] = {**SIZES, "unmask": "dynamic-threshold", "threshold": 0.5, "confidence_alpha": 1.0}
+PRUNING: tuple[dict[str, Any], ...] = (
+    {**DYNAMIC, "window": 0},
+    {**DYNAMIC, "window": 7, "mask_ratio": "block"},
+    {**DYNAMIC, "window": 8, "confidence_alpha": 0.3},
+    {**DYNAMIC, "window": 15},
+    {**DYNAMIC, "window": 3, "trailing": 0},
+    {**DYNAMIC, "window": 5, "trailing": 4},
+    {**DYNAMIC, "window": 2, "trailing": 24},
+    {**DYNAMIC, "window": 6, "retention": 0.5},
+    {**SIZES, "window": 0, "trailing": 0, "retention": 0.3, "kernel": 1},
+    {**DYNAMIC, "window": 0, "trailing": 0, "retention": 0.0},
+)
+SABER: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "saber", **form}
+    for form in (
+        {},
+        {"backtrack": "probability"},
+        {"reference_compat": True},
+        {"reference_compat": True, "backtrack": "probability"},
+        {"least_commits": 4, "backtrack_one_in": 2, "block_length": 0},
+        {"least_commits": 4, "reference_compat": True, "block_length": 12},
+        {"least_commits": 1, "backtrack_one_in": 0},
+    )
 )
 # Of all decodes, how many may differ where the reference says that rounding explains it.
 FRAGILE = 0.02
@@ -87,6 +116,14 @@ def test_tokens_and_forwards(system: str, pair: Pair) -> None:
     assert len([count for count in most if 1 < count < 8]) > len(most) / 2, "too few steps of several tokens to prove anything"
 
 
+@pytest.mark.parametrize("system", [*DECODERS, *OWN_RULE])
+def test_saber(system: str, pair: Pair) -> None:
+    """Its own system, whose rule outlives a block, and each other one; tokens go back to the mask in all of them."""
+    check(pair, system, SABER)
+    ends = [pair.runtime(system, [prompt], **SABER[0])[0] for prompt in PROMPTS]
+    assert all(any(returned_in(end)) for end in ends)
+
+
 def test_the_systems_differ(pair: Pair) -> None:
     """Else agreement would say nothing about caches."""
     for prompt in PROMPTS:
@@ -97,6 +134,10 @@ def test_the_systems_differ(pair: Pair) -> None:
 
 def test_evictions(pair: Pair) -> None:
     check(pair, "sparse-dllm", EVICTION)
+
+
+def test_pruned_suffixes(pair: Pair) -> None:
+    check(pair, "streaming-dllm", PRUNING)
 
 
 @pytest.mark.parametrize(("retention", "kernel", "delay"), [(0.3, 3, 1), (0.5, 5, 0), (0.7, 1, 2)])
@@ -119,16 +160,17 @@ def test_what_is_kept(retention: float, kernel: int, delay: int, pair: Pair, mon
         assert kept == [eviction.kept for eviction in decoded.evictions]
 
 
-@pytest.mark.parametrize("system", DECODERS)
-def test_early_stop(system: str, pair: Pair) -> None:
+@pytest.mark.parametrize(("system", "stop_at"), [*((name, "text") for name in DECODERS), ("streaming-dllm", "block")])
+def test_early_stop(system: str, stop_at: str, pair: Pair) -> None:
     """At each token that a plain decode ends up with, as if that were the end of the text."""
     (plain,) = pair.runtime(system, [PROMPTS[0]], **SIZES)
     forwards = set()
     for token in dict.fromkeys(plain.request.canvas.tokens[5:].tolist()):
         ending = pair.ending_at(token)
         for rule in ({**SIZES}, {**SIZES, "unmask": "threshold", "threshold": 0.25}):
-            (end,) = ending.runtime(system, [PROMPTS[0]], **{**rule, "early_stop": True})
-            decoded = ending.reference(system, PROMPTS[0], **{**rule, "early_stop": True})
+            settings = {**rule, "early_stop": True, "stop_at": stop_at}
+            (end,) = ending.runtime(system, [PROMPTS[0]], **settings)
+            decoded = ending.reference(system, PROMPTS[0], **settings)
             assert first_difference(decoded, end) is None
             forwards.add(end.forwards)
     assert len(forwards) > 3

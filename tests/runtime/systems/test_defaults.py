@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.systems.defaults import settings_of
 
@@ -24,12 +25,17 @@ def bundle(tmp_path: Path) -> Bundle:
         (
             "vanilla",
             {"threshold": "0.8"},
-            "threshold is not read: threshold reads it, .* unmask=quota: set unmask=threshold",
+            "threshold is not read: threshold and dynamic-threshold read it, .* unmask=quota: set unmask=threshold",
         ),
         (
             "vanilla",
             {"factor": 2.0, "unmask": "threshold"},
             "factor is not read: factor reads it, .* unmask=threshold: set unmask=factor",
+        ),
+        (
+            "streaming-dllm",
+            {"mask_ratio": "block", "unmask": "quota"},
+            "mask_ratio is not read: dynamic-threshold reads it, .* unmask=quota: set unmask=dynamic-threshold",
         ),
         ("fast-dllm-dual", {"steps": 0}, "steps is not read: quota and schedule read it, .* unmask=threshold"),
     ],
@@ -37,6 +43,12 @@ def bundle(tmp_path: Path) -> Bundle:
 def test_a_setting_that_the_rule_does_not_read(bundle: Bundle, system: str, changes: dict[str, Any], warning: str) -> None:
     with pytest.warns(UserWarning, match=warning):
         settings_of(bundle, system, changes)
+
+
+def test_a_rule_that_the_system_does_not_decode_by(bundle: Bundle) -> None:
+    assert settings_of(bundle, "saber", {}).unmask == "saber"
+    with pytest.raises(DllmEdgeError, match=r"^saber does not decode by unmask=quota: use unmask=saber$"):
+        settings_of(bundle, "saber", {"unmask": "quota"})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dllm_edge.demo.task import held_out, parse_answer
 pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load
-from .reference_runs import DECODERS, Pair, commits_in, follow
+from .reference_runs import DECODERS, OWN_RULE, Pair, commits_in, follow
 
 CHECKPOINT = Path(dllm_edge.__file__).parent / "demo" / "checkpoint"
 QUESTIONS = sorted((problem.question for problem in held_out(12)), key=len)[::4]
@@ -31,6 +31,7 @@ RULES: tuple[dict[str, Any], ...] = (
     {**BLOCKS, "early_stop": False, "unmask": "threshold", "threshold": 0.9},
     {**BLOCKS, "early_stop": False, "unmask": "threshold", "threshold": 0.9999},
     {**BLOCKS, "early_stop": True, "unmask": "factor", "factor": 0.05},
+    {**BLOCKS, "early_stop": True, "unmask": "frechet", "frechet_margin": 0.99},
     {"gen_length": 64, "block_length": 8, "early_stop": True, "steps": 16},
     {"gen_length": 32, "block_length": 0, "early_stop": False, "unmask": "schedule", "confidence": "entropy", "steps": 8},
 )
@@ -84,7 +85,7 @@ def test_another_systems_decode_is_noticed(system: str, other: str, model: Model
 
 def test_the_systems_solve_the_task(model: Model) -> None:
     """Accuracy is measured elsewhere; of six questions, no system with its own settings gets fewer than four right."""
-    for system in DECODERS:
+    for system in (*DECODERS, *OWN_RULE):
         answers = [parse_answer(model.generate(problem.question, system=system).text) for problem in held_out(6)]
         right = sum(answer == problem.answer for answer, problem in zip(answers, held_out(6), strict=True))
         assert right >= 4, (system, answers)

@@ -30,6 +30,13 @@ RULES: tuple[dict[str, Any], ...] = (
 # Those whose approximations differ.
 DIFFERENT = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm")
 
+STREAMING: tuple[tuple[float, dict[str, Any]], ...] = (
+    (1.0, {"window": 8}),
+    (1.0, {"window": 3}),
+    (1.0, {"window": 0, "trailing": 0}),
+    (0.4, {"window": 3}),
+)
+
 rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['unmask']}-{rule.get('steps', 0)}")
 both = pytest.mark.parametrize("config", [ENDLESS, SHIFTED], ids=["plain", "shifted"])
 
@@ -110,9 +117,39 @@ def test_sparse_that_keeps_everything_is_a_dual_cache_filled_later(
         assert_equal(sparse, decoded("fast-dllm-dual", config, **rule))
 
 
+@both
+@rules
+@pytest.mark.parametrize("pruned", [{"window": 8}, {"window": 7}, {"window": 0, "trailing": 8}])
+def test_streaming_that_prunes_nothing_is_the_prefix_cache(
+    pruned: dict[str, Any], rule: dict[str, Any], config: ModelConfig
+) -> None:
+    """A window and a last position that are the whole suffix."""
+    streaming = decoded("streaming-dllm", config, retention=1.0, **pruned, **rule)
+    assert_equal(streaming, decoded("fast-dllm-prefix", config, **rule))
+
+
+@both
+def test_streaming_with_a_whole_window_and_a_threshold_that_does_not_fall_is_the_prefix_cache(config: ModelConfig) -> None:
+    """The authors' own baseline."""
+    dynamic = {"unmask": "dynamic-threshold", "confidence_alpha": 0.0, "threshold": 0.4}
+    streaming = decoded("streaming-dllm", config, retention=1.0, window=16, **dynamic)
+    assert_equal(streaming, decoded("fast-dllm-prefix", config, unmask="threshold", threshold=0.4))
+
+
+@both
+@rules
+def test_streaming_keeps_the_slots_that_sparse_keeps_where_nothing_follows_the_block(
+    rule: dict[str, Any], config: ModelConfig
+) -> None:
+    streaming = decoded("streaming-dllm", config, block_length=0, retention=0.5, **rule)
+    assert_equal(streaming, decoded("sparse-dllm", config, block_length=0, retention=0.5, delay=0, **rule))
+
+
 def test_the_systems_differ() -> None:
     """Else none of the above would say anything about caches."""
     results = [decoded(system).canvas.tokens.tolist() for system in DIFFERENT]
     assert all(first != second for index, first in enumerate(results) for second in results[:index])
     kept = [decoded("sparse-dllm", retention=retention).canvas.tokens.tolist() for retention in (0.0, 0.3, 0.5, 1.0)]
     assert all(first != second for index, first in enumerate(kept) for second in kept[:index])
+    pruned = [decoded("streaming-dllm", retention=share, **own).canvas.tokens.tolist() for share, own in STREAMING]
+    assert all(first != second for index, first in enumerate(pruned) for second in pruned[:index])

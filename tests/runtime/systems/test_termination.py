@@ -9,6 +9,7 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
+from dllm_edge.runtime.decoding.changes import Remask
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.scheduler.request import Request
 from dllm_edge.runtime.systems import SYSTEMS
@@ -28,15 +29,30 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "threshold", "threshold": 0.0},
     {"unmask": "threshold", "threshold": 1.01},
     {"unmask": "threshold", "threshold": 0.5, "temperature": 1.5},
+    {"unmask": "dynamic-threshold", "confidence_alpha": 1.0},
+    {"unmask": "dynamic-threshold", "threshold": 1.01, "mask_ratio": "block"},
     {"unmask": "factor"},
     {"unmask": "factor", "factor": 1e6},
     {"unmask": "factor", "factor": 1e-6, "reference_compat": True},
+    {"unmask": "frechet"},
+    {"unmask": "frechet", "frechet_margin": -1e6},
+    {"unmask": "frechet", "frechet_margin": 1.0},
+    {"unmask": "saber"},
+    {"unmask": "saber", "backtrack_one_in": 1, "least_commits": 3},
+    {"unmask": "saber", "backtrack": "probability", "backtrack_one_in": 0, "least_commits": 1},
+    {"unmask": "saber", "reference_compat": True, "least_commits": 16},
+    {"unmask": "saber", "reference_compat": True, "backtrack": "probability"},
 )
 # Of the system's own settings, the edges.
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "vanilla": ({},),
     "fast-dllm-prefix": ({}, {"refresh": 1}),
     "fast-dllm-dual": ({}, {"refresh": 3}),
+    "streaming-dllm": (
+        {"retention": 1.0, "window": 0, "trailing": 0},
+        {"retention": 0.0, "window": 3},
+        {"retention": 0.5, "kernel": 31, "trailing": 100},
+    ),
     "sparse-dllm": ({}, {"retention": 0.0, "delay": 0}, {"retention": 1.0, "kernel": 31, "delay": 100}),
 }
 
@@ -57,7 +73,9 @@ def test_edges_of_a_system_that_is_not_listed(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("config", [ENDLESS, SHIFTED], ids=["plain", "shifted"])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_random_weights_end(system: str, config: ModelConfig) -> None:
-    for (rule, own), block_length in product(product(RULES, edges(system)), (8, 0)):
+    taken = SYSTEMS[system].rules or RULES_BY_NAME
+    rules = [rule for rule in RULES if rule["unmask"] in taken]
+    for (rule, own), block_length in product(product(rules, edges(system)), (8, 0)):
         engine = Recorder(NumpyEngine(config))
         asked = request(system, config=config, block_length=block_length, early_stop=False, **rule, **own)
         (end,) = finish(engine, [asked])
@@ -65,7 +83,8 @@ def test_random_weights_end(system: str, config: ModelConfig) -> None:
         assert end.reason in ("complete", "stop")
         # A schedule pauses at most before its last step; everything else commits a token a step, and a shift one more.
         assert end.forwards == len(engine.launches) <= 16 + 2 * asked.settings.block_count
-        assert sum(commit.positions.size for commit in asked.canvas.commits) == 16
+        remasked = sum(change.positions.size for change in asked.canvas.changes if isinstance(change, Remask))
+        assert sum(commit.positions.size for commit in asked.canvas.commits) == 16 + remasked
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

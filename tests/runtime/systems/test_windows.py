@@ -32,6 +32,15 @@ def test_vanilla() -> None:
     assert steps("vanilla") == [WHOLE] * 4
 
 
+def test_saber_sends_everything_and_looks_at_all_that_was_decoded() -> None:
+    engine = Recorder(NumpyEngine())
+    asked = request("saber", early_stop=False, unmask="saber")
+    (end,) = finish(engine, [asked])
+    assert {sent(launch)[0] for launch in engine.launches} == {"whole"}
+    predicted = [step.predicts.tolist() for step in end.trace]
+    assert [step for index, step in enumerate(predicted) if step not in predicted[:index]] == [FIRST, FIRST + SECOND]
+
+
 def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:
     assert steps("fast-dllm-prefix") == [
         REFRESH,
@@ -61,6 +70,34 @@ def test_sparse_sends_the_block_over_what_was_kept(retention: float, kept: int) 
     ]
 
 
+PRUNED = {"window": 2, "retention": 1.0}
+
+
+def test_streaming_sends_the_block_and_a_pruned_suffix_over_what_lies_before() -> None:
+    """Positions are the canvas' own; a refresh is padded to the cache. After the second block there is nothing to prune."""
+    pruned = [*FIRST, 13, 14, 20]
+    assert steps("streaming-dllm", **PRUNED) == [
+        ("refresh", ALL[:5] + pruned + [0] * 5, []),
+        ("block", pruned, ALL[:5]),
+        REFRESH,
+        ("block", SECOND, ALL[:13]),
+    ]
+    assert steps("streaming-dllm", **PRUNED, trailing=0)[1] == ("block", pruned[:-1], ALL[:5])
+
+
+@pytest.mark.parametrize(("retention", "kept"), [(0.6, [3, 7]), (0.0, [0, 0])])
+def test_streaming_sees_what_was_kept_of_the_prefix(retention: float, kept: list[int]) -> None:
+    """What is sent anew in each step is never kept: neither the block nor its suffix."""
+    sent_of = steps("streaming-dllm", window=2, retention=retention)
+    assert [(kind, slots) for kind, _, slots in sent_of] == [
+        ("refresh", []),
+        ("block", list(range(kept[0]))),
+        ("refresh", []),
+        ("block", list(range(kept[1]))),
+    ]
+    assert sent_of[1][1] == [*FIRST, 13, 14, 20]
+
+
 @pytest.mark.parametrize(
     ("system", "settings", "kinds"),
     [
@@ -72,6 +109,8 @@ def test_sparse_sends_the_block_over_what_was_kept(retention: float, kept: int) 
         ("sparse-dllm", {"delay": 0}, "Rbbb Rbbb"),
         ("sparse-dllm", {"delay": 2}, "wwRb wwRb"),
         ("sparse-dllm", {"delay": 9}, "wwww wwww"),
+        ("streaming-dllm", {}, "Rbbb Rbbb"),
+        ("streaming-dllm", PRUNED, "Rbbb Rbbb"),
         ("vanilla", {}, "wwww wwww"),
     ],
 )
@@ -84,17 +123,18 @@ def test_when_the_cache_is_filled(system: str, settings: dict[str, Any], kinds: 
 
 def test_a_block_that_the_full_pass_completes_takes_no_other() -> None:
     """The published code runs one more forward; and there is nothing to evict for."""
-    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"):
+    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm"):
         engine = Recorder(NumpyEngine())
         finish(engine, [request(system, unmask="threshold", threshold=0.0, early_stop=False)])
         assert len(engine.launches) == 2
-    engine = Recorder(NumpyEngine())
-    finish(engine, [request("sparse-dllm", steps=2, delay=0, early_stop=False)])
-    assert engine.operations == []
+    for system in ("sparse-dllm", "streaming-dllm"):
+        engine = Recorder(NumpyEngine())
+        finish(engine, [request(system, steps=2, delay=0, early_stop=False)])
+        assert engine.operations == []
 
 
 def test_a_shifted_refresh_commits_the_blocks_first_token_alone() -> None:
-    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm"):
+    for system in ("fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm"):
         for config, first in ((SHIFTED, 1), (ENDLESS, 8)):
             asked = request(system, config=config, unmask="threshold", threshold=0.0, early_stop=False)
             finish(NumpyEngine(config), [asked])

@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.canvas import Canvas
 from dllm_edge.runtime.decoding.settings import Settings
+from dllm_edge.runtime.decoding.window import Block
 from dllm_edge.runtime.unmasking import RULES, find_rule
 from dllm_edge.runtime.unmasking.rule import Budget, ranked
 
@@ -19,7 +20,8 @@ RANDOM = np.random.default_rng(0)
 
 def counts(masks: int, steps: int, first_alone: bool = False, **changes: Any) -> list[int]:
     """How many each step takes of candidates that are all as good; with `first_alone`, the first has gone before."""
-    settings, budget = Settings(gen_length=64, **changes), Budget(masks - first_alone, steps, int(first_alone), RANDOM)
+    settings, block = Settings(gen_length=64, **changes), Block(1, 1 + masks)
+    budget = Budget(masks - first_alone, steps, int(first_alone), RANDOM, block)
     rule, left, taken = find_rule(settings.unmask)(settings, budget), masks - first_alone, list[int]()
     canvas = Canvas([7, *[MASK] * masks], CONFIG)
     while left:
@@ -68,9 +70,12 @@ def test_schedule(masks: int, steps: int, first_alone: bool, expected: list[int]
         ({"unmask": "factor", "factor": 2.5}, [3, 3]),
         ({"unmask": "factor", "factor": 1.0}, [1] * 6),
         ({"unmask": "factor", "factor": 1.0, "reference_compat": True}, [1, 1, 1, 1, 2]),
+        ({"unmask": "frechet", "frechet_margin": -2.6}, [6]),
+        ({"unmask": "frechet", "frechet_margin": -1.1}, [3, 3]),
+        ({"unmask": "frechet", "frechet_margin": 0.1}, [1] * 6),
     ],
 )
-def test_threshold_and_factor_do_not_count_steps(changes: dict[str, Any], expected: list[int]) -> None:
+def test_threshold_factor_and_frechet_do_not_count_steps(changes: dict[str, Any], expected: list[int]) -> None:
     assert counts(6, 1, **changes) == expected
 
 
@@ -103,17 +108,19 @@ def test_ties_stay_in_position_order_when_there_are_many() -> None:
         ({"unmask": "schedule"}, [0.9, 0.5], []),
         ({"unmask": "threshold", "threshold": 0.7}, [0.9, 0.5], [0.7]),
         ({"unmask": "factor", "factor": 1.2}, [0.9, 0.5, 0.2], [1 - 1.2 / 2, 1 - 1.2 / 3, 1 - 1.2 / 4]),
+        ({"unmask": "frechet", "frechet_margin": 0.2}, [0.5, 0.9, 0.2], [1 - (0.8 - 0.1) / 2]),
+        ({"unmask": "frechet", "frechet_margin": -0.2}, [0.5, 0.9, 0.2], [1 - (1.2 - 0.1) / 2, 1 - (1.2 - 0.6) / 2]),
     ],
 )
 def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confidence: list[float], gates: list[float]) -> None:
     settings = Settings(**changes)
-    rule = find_rule(settings.unmask)(settings, Budget(len(confidence), 4, 0, RANDOM))
+    rule = find_rule(settings.unmask)(settings, Budget(len(confidence), 4, 0, RANDOM, Block(1, 5)))
     rule.choose(proposals_of(confidence), Canvas([7, *[MASK] * 4], CONFIG), 0)
     assert list(rule.gates()) == pytest.approx(gates)
 
 
 def test_every_rule_is_found_by_its_name() -> None:
-    assert {"factor", "quota", "schedule", "threshold"} <= RULES.keys()
+    assert {"factor", "frechet", "quota", "saber", "schedule", "threshold"} <= RULES.keys()
     assert list(RULES) == sorted(RULES)
     assert all(find_rule(name).name == name and find_rule(name).summary for name in RULES)
     with pytest.raises(DllmEdgeError, match=f"unknown rule 'luck': choose one of {', '.join(RULES)}"):

@@ -100,6 +100,33 @@ def test_the_first_goes_alone_whatever_its_confidence() -> None:
     assert canvas.tokens.tolist() == [7, 11, 12, 13]
 
 
+def test_the_first_that_went_alone_is_out_of_the_rules_hands() -> None:
+    """One that looks at committed tokens, too: later steps of a cached system predict the others alone."""
+    canvas, rule, block = started(
+        [7, MASK, MASK, MASK], SHIFTED, TWO.replace(unmask="saber", least_commits=1), first_alone=True
+    )
+    assert rule.propose(answer(canvas.step(canvas.whole, predict=block), [11, 12, 13], [0.1, 0.9, 0.9])).positions.size == 3
+    rule.commit(answer(canvas.step(canvas.whole, predict=block), [11, 12, 13], [0.1, 0.9, 0.9]))
+    proposals = rule.propose(answer(canvas.step(canvas.whole, predict=block), [11, 12, 13], [0.1, 0.9, 0.9]))
+    assert proposals.positions.tolist() == [2, 3]
+    assert proposals.current_ids.tolist() == [MASK, MASK]
+
+
+def test_a_trace_has_what_the_rule_took_back_by() -> None:
+    canvas = Canvas([7, *[MASK] * 4], CONFIG)
+    settings = TWO.replace(unmask="saber", backtrack="probability")
+    unmasking = Unmasking(canvas, settings, np.random.default_rng(0), traced=True)
+    rule = unmasking.begin(Block(1, 5))
+    result = answer(canvas.step(canvas.whole, predict=canvas.whole), [1, 11, 12, 13, 14], [0.9, 0.9, 0.2, 0.8, 0.3])
+    rule.commit(result)
+    assert [choice.positions.tolist() for choice in unmasking.take_choices()] == [[1, 2, 3, 4], []]
+    rule.commit(replace(result, target_log_probs=np.log(np.array([[1], [0.7], [0.1], [0.6], [0.1]], dtype=np.float32))))
+    order, backtrack = unmasking.take_choices()
+    assert list(order.gates) == pytest.approx([0.85])
+    assert (backtrack.positions.tolist(), list(backtrack.gates)) == ([1, 3], [])
+    np.testing.assert_allclose(backtrack.scores, [0.3, 0.4], rtol=1e-6)
+
+
 def test_the_first_goes_alone_only_where_it_is_masked() -> None:
     """A block may begin with a given token: then every later row predicts what is masked."""
     canvas = Canvas([7, MASK, 8, MASK, MASK], SHIFTED)

@@ -33,9 +33,10 @@ from ...recorder import Recorder, finish
 GENERATED, BLOCK = 16, 8
 CONTEXTS = (24, 40)
 LENGTHS = (5, 13, 21)
-SETTINGS = {
-    "quota": {},
-    "threshold": {"unmask": "threshold", "threshold": 0.3},
+SETTINGS: dict[str, dict[str, Any]] = {
+    "quota": {"window": 3},
+    "saber": {"unmask": "saber", "window": 3},
+    "threshold": {"unmask": "threshold", "threshold": 0.3, "window": 3},
 }
 
 
@@ -124,8 +125,24 @@ def test_one_engine_serves_all_systems_and_lengths(bundle: Bundle, reference: En
 
 
 def test_the_comparison_tells_systems_apart(reference: Engine) -> None:
-    decodes = [alone(reference, system, "quota") for system in SYSTEMS]
+    decodes = [alone(reference, name, (system.rules or ("quota",))[0]) for name, system in SYSTEMS.items()]
     assert not any(same(one, other) for index, one in enumerate(decodes) for other in decodes[:index])
+
+
+def test_a_pruned_suffix_over_a_whole_prefix(bundle: Bundle, reference: Engine) -> None:
+    """Most refreshes are too narrow to fill the cache, so that their rows are copied there."""
+    settings = settings_of("threshold").replace(gen_length=32, retention=1.0, unmask="dynamic-threshold")
+    streaming = find_system("streaming-dllm")
+    engine = on_host(bundle, derive_workload(bundle.config, [(streaming, settings)], (40, 56), 2))
+    recorder = Recorder(engine)
+    decoded = []
+    for one in (recorder, reference):
+        prompts = (np.random.default_rng(length).integers(0, 200, length).tolist() for length in (5, 8, 21))
+        asked = [Request(Canvas.from_prompt(prompt, 32, one.config), streaming, settings) for prompt in prompts]
+        ends = finish(one, asked, max_batch=2)
+        decoded.append([(end.request.canvas.tokens.tolist(), end.forwards, end.refresh_forwards) for end in ends])
+    assert decoded[0] == decoded[1]
+    assert "store" in recorder.operations
 
 
 def test_steps_of_a_block_are_recorded_once_and_cross_in_two_copies(bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from dllm_edge.graphs.contract import cache_bytes
 from dllm_edge.runtime.bundle.bundle import Bundle
+from dllm_edge.runtime.systems import SYSTEMS
 
 from ...conftest import Command, parsed
 
@@ -19,7 +20,7 @@ def test_a_config_alone_is_planned_for(command: Command, llada: Path) -> None:
     plan = parsed(out)
     assert (code, err) == (0, "")
     assert (plan["estimate"], plan["fits"]) == (True, True)
-    assert len(plan["plans"]) == 8
+    assert len(plan["plans"]) == 2 * len(SYSTEMS)
     assert {row["context"] for row in plan["plans"]} == {512, 2048}
     for row in plan["plans"]:
         parts = ("weight_bytes", "peak_cache_bytes", "activation_bytes", "runtime_bytes")
