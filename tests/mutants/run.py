@@ -12,7 +12,7 @@ from .results import Result, Results
 from .stages import STAGES, hash_of_tests, judges
 from .tree import TIMED_OUT, Tree
 
-FIRST_LIMIT, LEAST_LIMIT = 240.0, 60.0  # seconds; a slow machine is no defect
+FIRST_LIMIT, LEAST_LIMIT = 600.0, 60.0  # seconds; a slow machine is no defect
 SLOWER = 5.0  # times what the tests take where they all pass
 
 
