@@ -20,9 +20,11 @@ from .bundle.tokenizer import BundleTokenizer
 from .decoding.canvas import Canvas, token_ids
 from .decoding.changes import Change, Commit, Edit, Remask, Truncation
 from .decoding.settings import Settings
+from .decoding.step import GUIDE, MAIN
 from .decoding.trace import StepTrace
 from .engines.base import Engine
 from .engines.open import choose_device, open_engine
+from .guide import Guide, check_guide, open_guide
 from .scheduler.rehearsal import check_served
 from .scheduler.request import Changed, Finished, FinishReason, Request, SchedulerEvent
 from .scheduler.scheduler import Scheduler
@@ -84,12 +86,13 @@ class Event:
 
 
 class Model:
-    """A bundle on an engine."""
+    """A bundle on an engine, and the guide that judges its drafts in systems that ask for one."""
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle, self.engine, self.config = bundle, engine, bundle.config
+    def __init__(self, bundle: Bundle, engine: Engine, guide: Guide | None = None) -> None:
+        self.bundle, self.engine, self.config, self.guide = bundle, engine, bundle.config, guide
         bundle_defaults(bundle)  # so that wrong ones are refused before a decode
         self.tokenizer = BundleTokenizer(bundle.path, bundle.config, CHAT_TEMPLATE in bundle.manifest.files)
+        self.tokens_of_guide = None if guide is None else guide.tokens_for(self.tokenizer)
 
     def settings(self, system: str, **changes: Any) -> Settings:
         """The settings of a decode: the bundle's defaults, the system's own, the bundle's for that system, then `changes`."""
@@ -175,7 +178,7 @@ class Model:
 
     def _stream(self, request: Request) -> Generator[Event, None, None]:
         tokens = request.canvas.tokens.copy()
-        for event in Scheduler(self.engine).run([request]):
+        for event in self._scheduler().run([request]):
             if isinstance(event, Changed):
                 tokens = event.change.applied_to(tokens, request.canvas.mask_token_id)
                 yield _event(event, tokens.tolist())
@@ -184,21 +187,31 @@ class Model:
         """Return a request for the scheduler: a prompt's ids followed by `gen_length` masks."""
         chosen = self.settings(system, **settings)
         canvas = Canvas.from_prompt(prompt, chosen.gen_length, self.config)
-        return Request(canvas, find_system(system), chosen, seed, trace)
+        return self._request(canvas, system, chosen, seed, trace)
 
     def infill(self, tokens: Sequence[int], system: str = "vanilla", seed: int = 0, **settings: Any) -> Generation:
         """Decode a canvas of given tokens and mask tokens, in any arrangement."""
         canvas = Canvas(tokens, self.config)
         settings = {"gen_length": canvas.stop - canvas.start, "block_length": 0, "early_stop": False, **settings}
         chosen = self.settings(system, **settings)
-        return self.decode([Request(canvas, find_system(system), chosen, seed)])[0]
+        return self.decode([self._request(canvas, system, chosen, seed)])[0]
+
+    def _request(self, canvas: Canvas, system: str, settings: Settings, seed: int, trace: bool = False) -> Request:
+        found = find_system(system)
+        if found.guided:
+            check_guide(self.guide, system, len(canvas))
+        return Request(canvas, found, settings, seed, trace, tokens_of_guide=self.tokens_of_guide)
+
+    def _scheduler(self, max_batch: int = 8) -> Scheduler:
+        engines = {MAIN: self.engine} if self.guide is None else {MAIN: self.engine, GUIDE: self.guide.engine}
+        return Scheduler(engines, max_batch)
 
     def decode(
         self, requests: Sequence[Request], max_batch: int = 8, watch: Callable[[SchedulerEvent], None] | None = None
     ) -> list[Generation]:
         """Run requests to their end; `watch` is called with each of the scheduler's events."""
         check_served(self.engine, requests)
-        scheduler = Scheduler(self.engine, max_batch)
+        scheduler = self._scheduler(max_batch)
         ends: dict[int, Finished] = {}
         for event in scheduler.run(requests):
             if watch:
@@ -262,13 +275,16 @@ def load(
     device: str | None = None,
     threads: int = 0,
     compute: str | None = None,
+    guide: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle on an engine: `onnxruntime` on `cpu` (its default) or `cuda`; `tensorrt` or `tensorrt-rtx` on `cuda`.
 
     `threads` within an operator are the CPU's (0: all cores). `compute` is what graphs and caches compute in: by default
     float32 on a CPU, and what the bundle was exported for on a GPU. The text `demo` is the demo's bundle, where the command
-    line keeps it (a folder of that name is `./demo`). Raises `DllmEdgeError` for what this machine lacks.
+    line keeps it (a folder of that name is `./demo`). `guide` is the bundle of a causal model, on the same engine, for systems
+    that ask for one. Raises `DllmEdgeError` for what this machine lacks.
     """
     device = choose_device(engine, device)  # an unknown engine is refused before the bundle is read
     opened = Bundle.open(_folder(bundle))
-    return Model(opened, open_engine(opened, engine, device, threads, compute))
+    judging = None if guide is None else open_guide(_folder(guide), engine, device, threads, compute)
+    return Model(opened, open_engine(opened, engine, device, threads, compute), judging)

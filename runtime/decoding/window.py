@@ -8,6 +8,17 @@ import numpy as np
 
 from ...graphs.config import ModelConfig
 from ..arrays import BoolArray, IntArray
+from .settings import Setting, declare
+
+WINDOW = declare(
+    Setting(
+        "window",
+        32,
+        "Positions beside what is decoded that are sent: after the block (Streaming-dLLM), or before and after the first mask "
+        "(FreeCache).",
+        least=0,
+    )
+)
 
 
 @dataclass(frozen=True)

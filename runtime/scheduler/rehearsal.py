@@ -16,7 +16,8 @@ from ...graphs.errors import DllmEdgeError
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
-from ..decoding.step import MAIN
+from ..decoding.step import GUIDE, MAIN
+from ..decoding.token_map import TokenMap
 from ..engines.base import Engine, Lanes, StepOutputs
 from ..engines.host import HostCaches
 from ..engines.profiles import Workload
@@ -64,18 +65,20 @@ def rehearse(
     """Decode a canvas of `context` tokens, prompt and generation together, on an engine that computes nothing.
 
     `sizes` are those that an engine would run (None: exactly those that are wanted); `guide` is the model beside the
-    decoded one, if the system asks for one. Raises `DllmEdgeError` for a context that has no room for a prompt, and for
-    what `sizes` refuses.
+    decoded one, if the system asks for one (None: of the same vocabulary). Raises `DllmEdgeError` for a context that has no
+    room for a prompt, and for what `sizes` refuses.
     """
     system, settings = use
     _check_context(config, settings, context)
     engine = _RehearsalEngine(config, sizes or AnySizes())
     engines: dict[str, Engine] = {MAIN: engine}
-    if guide is not None:
-        engines["guide"] = _RehearsalEngine(guide, AnySizes())
+    if guide is not None or system.guided:
+        judge = engines[GUIDE] = _RehearsalEngine(guide or config, AnySizes())
+        judge.answer = judge.answer[1:]  # never what the decoded model drafts: every possible step is seen
     canvas = Canvas.from_prompt(engine.answer[:1] * (context - settings.gen_length), settings.gen_length, config)
     scheduler = Scheduler(engines)
-    for _ in scheduler.run([Request(canvas, system, settings.replace(early_stop=False))]):
+    tokens = TokenMap.identity(config.vocab_size) if system.guided else None
+    for _ in scheduler.run([Request(canvas, system, settings.replace(early_stop=False), tokens_of_guide=tokens)]):
         pass
     slot = contract.cache_bytes(engine.config, engine.cache_dtype, 1)
     return Rehearsal(
@@ -159,6 +162,7 @@ class _RehearsalEngine(HostCaches):
         outputs.topk_ids[:] = self.answer
         outputs.topk_log_probs[:] = -UNSURE
         outputs.entropy[:] = UNSURE
+        outputs.target_log_probs[:] = -UNSURE
         return outputs
 
     def store(self, cache: Lanes, slots: IntArray, row: int, rows: IntArray) -> None:

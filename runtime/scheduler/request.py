@@ -9,6 +9,7 @@ from ...graphs.schema import true_or_false, whole_number
 from ..decoding.canvas import Canvas
 from ..decoding.changes import Change
 from ..decoding.settings import Settings
+from ..decoding.token_map import TokenMap
 from ..decoding.trace import StepTrace
 from ..systems.base import System
 
@@ -28,6 +29,8 @@ class Request:
     seed: int = 0
     trace: bool = False
     cancelled: bool = False
+    tokens_of_guide: TokenMap | None = None
+    """What the guide has for the model's tokens, where there is one."""
 
     def __post_init__(self) -> None:
         self.seed = whole_number(self.seed, "seed")

@@ -47,7 +47,8 @@ class Sequence:
     def __post_init__(self) -> None:
         request = self.request
         self.started = time.perf_counter()
-        self.unmasking = Unmasking(request.canvas, request.settings, np.random.default_rng(request.seed), request.trace)
+        random, tokens = np.random.default_rng(request.seed), request.tokens_of_guide
+        self.unmasking = Unmasking(request.canvas, request.settings, random, request.trace, tokens)
         self.limit = _limit(request)
         self.changes_reported = len(request.canvas.changes)
         self.coroutine = request.system.decode(request.canvas, request.settings, self.unmasking)

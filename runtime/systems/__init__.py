@@ -9,9 +9,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .. import unmasking as _rules  # noqa: F401 - so that every rule's settings are known
-from .base import SYSTEMS, find_system, fitting_systems
+from .base import GUIDED, SYSTEMS, all_systems, find_system, fitting_systems
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["SYSTEMS", "find_system", "fitting_systems"]
+__all__ = ["GUIDED", "SYSTEMS", "all_systems", "find_system", "fitting_systems"]

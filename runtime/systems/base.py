@@ -24,6 +24,8 @@ Decode = Callable[[Canvas, Settings, Unmasking], Decoding]
 
 SHARED = (GEN_LENGTH, BLOCK_LENGTH, UNMASK, CONFIDENCE, TEMPERATURE, EARLY_STOP, STOP_AT, MAX_STEPS)
 """Settings that every system with blocks and unmasking rules has, beside those of its rules."""
+OF_RULES = (UNMASK, CONFIDENCE, TEMPERATURE)
+"""Those of them that only rules read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class System:
     """A published way to decode. `attention` names the patterns of the models that it is for.
 
     `since` is the month of its paper, as `2025-05`: systems are listed in this order. `settings` are its own, beside the
-    shared ones and those of its `rules` (None: every rule). `defaults` are settings that it begins with.
+    shared ones and those of its `rules` (None: every rule; none: it decides without one). `defaults` are settings that it
+    begins with. One that is `guided` asks for a second model.
     """
 
     name: str
@@ -43,32 +46,44 @@ class System:
     settings: tuple[Setting, ...] = ()
     rules: tuple[str, ...] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    guided: bool = False
 
     @property
     def setting_names(self) -> tuple[str, ...]:
         """The names of all settings that the system reads, each once."""
         rules = RULES.values() if self.rules is None else [RULES[name] for name in self.rules]
+        shared = SHARED if rules else (setting for setting in SHARED if setting not in OF_RULES)
         own = (setting for rule in rules for setting in rule.settings)
-        return tuple(dict.fromkeys(setting.name for setting in (*SHARED, *own, *self.settings)))
+        return tuple(dict.fromkeys(setting.name for setting in (*shared, *own, *self.settings)))
 
 
 SYSTEMS: dict[str, System] = {}
+"""Those that decode with one model."""
+GUIDED: dict[str, System] = {}
+"""Those that ask for a guide beside it."""
 
 
 def register(*systems: System) -> None:
     """Make systems known by their names, in the order of their papers."""
-    known = {system.name: system for system in (*SYSTEMS.values(), *systems)}
-    SYSTEMS.clear()
-    SYSTEMS.update(sorted(known.items(), key=lambda item: item[1].since))
+    for registry in (SYSTEMS, GUIDED):
+        own = {system.name: system for system in (*registry.values(), *systems) if system.guided is (registry is GUIDED)}
+        registry.clear()
+        registry.update(sorted(own.items(), key=lambda item: item[1].since))
+
+
+def all_systems() -> dict[str, System]:
+    """Return every system by name, in the order of their papers."""
+    return dict(sorted({**SYSTEMS, **GUIDED}.items(), key=lambda item: item[1].since))
 
 
 def fitting_systems(config: ModelConfig) -> list[System]:
-    """Return the systems that are for a model's attention."""
+    """Return the systems that are for a model's attention, and need no guide."""
     return [system for system in SYSTEMS.values() if config.attention in system.attention]
 
 
 def find_system(name: str) -> System:
     """Return the system of that name; raises `DllmEdgeError` for an unknown one, listing the known."""
-    if text(name, "system") not in SYSTEMS:
-        raise unknown("system", name, SYSTEMS)
-    return SYSTEMS[name]
+    systems = all_systems()
+    if text(name, "system") not in systems:
+        raise unknown("system", name, systems)
+    return systems[name]

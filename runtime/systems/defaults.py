@@ -25,7 +25,7 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
     kept = {name: value for name, value in defaults.items() if name in known and name not in changes}
     settings = with_settings(Settings(), {**kept, **changes}, known, system)
-    if chosen.rules is not None and settings.unmask not in chosen.rules:
+    if chosen.rules and settings.unmask not in chosen.rules:
         raise DllmEdgeError(f"{system} does not decode by unmask={settings.unmask}: use unmask={' or '.join(chosen.rules)}")
     for name in changes:
         _warn_if_unread(name, settings, chosen)

@@ -17,11 +17,10 @@ from ..decoding.canvas import Canvas
 from ..decoding.eviction import KERNEL, RETENTION, evict, kept_count
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.step import Reserve
-from ..decoding.window import pruned_suffix
+from ..decoding.window import WINDOW, pruned_suffix
 from ..unmasking.unmasking import Unmasking
 from .base import Decoding, System, register
 
-WINDOW = declare(Setting("window", 32, "Positions after the block that a pruned suffix keeps.", least=0))
 TRAILING = declare(Setting("trailing", 1, "Positions at the end of the canvas that a pruned suffix keeps.", least=0))
 
 

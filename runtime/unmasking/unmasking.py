@@ -10,6 +10,7 @@ from ..arrays import IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
 from ..decoding.step import Forward, StepResult
+from ..decoding.token_map import TokenMap
 from ..decoding.trace import Choice
 from ..decoding.window import Block
 from .proposals import Proposals, confidences, log_confidences, sample
@@ -19,9 +20,20 @@ FIRST = np.zeros(1, dtype=np.int64)
 
 
 class Unmasking:
-    """The rules of one sequence's blocks, as its settings name them. `random` is the request's own source of chance."""
+    """The rules of one sequence's blocks, as its settings name them. `random` is the request's own source of chance.
 
-    def __init__(self, canvas: Canvas, settings: Settings, random: np.random.Generator, traced: bool = False) -> None:
+    `tokens_of_guide` are what the guide has for the model's tokens, where there is one.
+    """
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        settings: Settings,
+        random: np.random.Generator,
+        traced: bool = False,
+        tokens_of_guide: TokenMap | None = None,
+    ) -> None:
+        self.tokens_of_guide = tokens_of_guide
         self.canvas, self.settings, self.random, self.traced = canvas, settings, random, traced
         self.rule = find_rule(settings.unmask)
         self.early_stop: bool = settings.early_stop

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from ...runtime.decoding.settings import DECLARED, Setting
-from ...runtime.systems import SYSTEMS
+from ...runtime.systems import all_systems
 from ...runtime.systems.base import System
 from .terminal.options import JsonOption
 from .terminal.output import print_json, screen
@@ -16,14 +16,14 @@ from .terminal.output import print_json, screen
 
 def command(as_json: JsonOption = False) -> None:
     if as_json:
-        print_json({"systems": [_data(system) for system in SYSTEMS.values()]})
+        print_json({"systems": [_data(system) for system in all_systems().values()]})
         return
     screen().print(_systems_table(), _settings_table(), sep="\n")
 
 
 def _systems_table() -> Table:
     table = Table("system", "what it does", "source", box=box.SIMPLE_HEAD)
-    for system in SYSTEMS.values():
+    for system in all_systems().values():
         table.add_row(system.name, system.summary, system.source)
     return table
 
@@ -31,8 +31,8 @@ def _systems_table() -> Table:
 def _settings_table() -> Table:
     table = Table("--set", "default", "meaning", box=box.SIMPLE_HEAD)
     for setting in DECLARED.values():
-        having = [system for system in SYSTEMS.values() if setting.name in system.setting_names]
-        only = "" if len(having) == len(SYSTEMS) else f" ({', '.join(system.name for system in having)} only)"
+        having = [system for system in all_systems().values() if setting.name in system.setting_names]
+        only = "" if len(having) == len(all_systems()) else f" ({', '.join(system.name for system in having)} only)"
         table.add_row(setting.name, _defaults(setting, having), setting.help.replace("`", "") + only)
     return table
 

@@ -85,9 +85,9 @@ def parse_settings(assignments: Sequence[str] | None, gen_length: int | None) ->
 
 def parse_systems(text: str) -> list[str]:
     """Return the names of known systems that `--systems` gives, each once."""
-    from ....runtime.systems import SYSTEMS
+    from ....runtime.systems import all_systems
 
-    return parse_names(text, "system", SYSTEMS)
+    return parse_names(text, "system", all_systems())
 
 
 def parse_contexts(text: str | None, max_positions: int) -> tuple[int, ...]:
