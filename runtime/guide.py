@@ -35,9 +35,7 @@ def open_guide(folder: Path, engine: str, device: str, threads: int, compute: st
         raise DllmEdgeError(f"a guide does not run on {engine}: use the engine onnxruntime, on cpu or cuda")
     bundle = Bundle.open(folder)
     if bundle.config.attention != "causal":
-        raise DllmEdgeError(
-            f"{folder}: its attention is {bundle.config.attention}; a guide is a causal model, of Llama's family say"
-        )
+        raise DllmEdgeError(f"{folder}: a guide is a causal model (Llama's family); this one is {bundle.config.attention}")
     return Guide(bundle, open_engine(bundle, engine, device, threads, compute))
 
 

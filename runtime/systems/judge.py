@@ -42,7 +42,7 @@ Judging = Generator[Refresh | Reserve | Step | Store, Any, int]
 
 
 class Judge:
-    """What the guide has read: `ids` of the text before position `covered`, in its own vocabulary, `cached` of them in its cache.
+    """What the guide has read: `ids` in its own vocabulary, of the text before position `covered`; `cached` are in its cache.
 
     The last of them is never cached: its row judges the next draft.
     """
