@@ -50,6 +50,7 @@ class Settings:
     delay: int = 1
     window: int = 32  # Streaming-dLLM
     trailing: int = 1
+    freeze: Literal["prompt", "block", "committed", "window"] = "block"  # FreeCache
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -231,7 +232,7 @@ class Run:
     def _decide_saber(self, block: Block, result: Forward, first_done: bool) -> None:
         """A first token that a full forward alone predicts is out of its hands."""
         settings, mask = self.settings, self.model.config.mask_token
-        positions = range(block.start + first_done, block.end)
+        positions = [one for one in range(block.start + first_done, block.end) if self._predicted(one)]
         options = {option.position: option for option in self._candidates(result, positions)}
         logits = shifted(result.logits) if self.model.config.shift else result.logits
         current = torch.softmax(logits.double(), -1)[torch.arange(len(self.canvas)), self.canvas]
@@ -242,6 +243,10 @@ class Run:
         open_options = [option for position, option in options.items() if masked[position]]
         order = [option.position for option in open_options]
         self._commit(block, open_options, Choice(sorted(map(order.index, verdict.drafted)), verdict.slack), verdict.returned)
+
+    def _predicted(self, position: int) -> bool:
+        """Whether the last forward would have computed the row that predicts a position."""
+        return bool(self.sent[max(0, position - self.model.config.shift)])
 
     def _commit(self, block: Block, options: list[Candidate], choice: Choice, returned: Sequence[int] = ()) -> None:
         chosen = [options[index] for index in choice.indices]

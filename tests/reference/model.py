@@ -1,4 +1,4 @@
-"""A plain-torch bidirectional transformer in float32: one full forward, no cache.
+"""A plain-torch transformer in float32: one full forward, no cache.
 
 A stale cache is said by overriding keys and values of chosen positions, an eviction by hiding positions.
 """
@@ -6,7 +6,7 @@ A stale cache is said by overriding keys and values of chosen positions, an evic
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Config:
     mask_token: int
     eos_tokens: tuple[int, ...]
     shift: bool  # row i - 1 predicts position i
+    causal: bool = False
 
 
 LLADA_NAMES = {
@@ -111,7 +112,7 @@ class Model:
                 value = torch.where(replace, frozen.values[layer], value)
                 if frozen.hidden is not None:
                     visible = ~frozen.hidden[layer]
-            mixed = attend(query, key, value, visible).transpose(0, 1).reshape(len(ids), -1)
+            mixed = attend(query, key, value, visible, config.causal).transpose(0, 1).reshape(len(ids), -1)
             hidden = hidden + linear(mixed, self.tensor("output", layer))
             normed = self._normalise(hidden, self.tensor("mlp_norm", layer))
             gated = silu(linear(normed, self.tensor("gate", layer))) * linear(normed, self.tensor("up", layer))
@@ -139,8 +140,10 @@ def rotate(rows: Tensor, theta: float) -> Tensor:
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, causal: bool = False) -> Tensor:
     """query: [H, L, D]; key, value: [Hkv, L, D]; visible: [L] bool, of the keys."""
+    if causal:
+        visible = visible & torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril()
     group = query.shape[0] // key.shape[0]
     key, value = key.repeat_interleave(group, 0), value.repeat_interleave(group, 0)
     scores = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
@@ -162,8 +165,11 @@ def load(folder: Path) -> Model:
             return Model(_llada_config(source), tensors, LLADA_NAMES)
         case "Dream":
             return Model(_dream_config(source), tensors, DREAM_NAMES)
+        case "llama":
+            config = replace(_dream_config(source | {"mask_token_id": -1}), shift=False, causal=True)
+            return Model(config, tensors, {role: name for role, name in DREAM_NAMES.items() if not role.endswith("bias")})
         case other:
-            raise ValueError(f"{folder}: the reference knows the model types 'llada' and 'Dream', not {other!r}")
+            raise ValueError(f"{folder}: the reference knows the model types 'llada', 'Dream' and 'llama', not {other!r}")
 
 
 def _llada_config(source: dict[str, Any]) -> Config:

@@ -16,7 +16,7 @@ from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.systems import SYSTEMS
 
-from ...reference import decoding, systems
+from ...reference import decoding, free_cache, systems
 from ...reference.model import Model
 from ...reference.rules import Candidate, Choice
 from ..recorder import finish
@@ -27,6 +27,7 @@ DECODERS = {
     "fast-dllm-dual": systems.fast_dllm_dual,
     "sparse-dllm": systems.sparse_dllm,
     "streaming-dllm": systems.streaming_dllm,
+    "free-cache": free_cache.free_cache,
 }
 OWN_RULE = {"saber": systems.saber}
 """Those that decode by their own alone."""
@@ -144,7 +145,8 @@ def follow(pair: Pair, system: str, prompt: list[int], end: Finished, settings: 
         return runs[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(systems, "Run", following)
+        for module in (systems, free_cache):
+            patch.setattr(module, "Run", following)
         decoded = pair.reference(system, prompt, **settings)
     assert first_difference(decoded, end) is None
     return runs[0].rounded

@@ -62,6 +62,20 @@ PRUNING: tuple[dict[str, Any], ...] = (
     {**SIZES, "window": 0, "trailing": 0, "retention": 0.3, "kernel": 1},
     {**DYNAMIC, "window": 0, "trailing": 0, "retention": 0.0},
 )
+FREEZING: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, **form}
+    for form in (
+        {"freeze": "prompt"},
+        {"freeze": "committed"},
+        {"freeze": "window", "window": 8},
+        {"freeze": "window", "window": 11, "unmask": "threshold", "threshold": 0.2},
+        {"freeze": "window", "window": 64},
+        {"freeze": "committed", "block_length": 0, "unmask": "factor"},
+        {"freeze": "committed", "unmask": "saber"},
+        {"freeze": "window", "window": 9, "unmask": "saber", "least_commits": 4},
+        {"freeze": "block", "unmask": "threshold", "threshold": 0.2, "block_length": 12},
+    )
+)
 SABER: tuple[dict[str, Any], ...] = tuple(
     {**SIZES, "unmask": "saber", **form}
     for form in (
@@ -138,6 +152,10 @@ def test_evictions(pair: Pair) -> None:
 
 def test_pruned_suffixes(pair: Pair) -> None:
     check(pair, "streaming-dllm", PRUNING)
+
+
+def test_what_is_frozen(pair: Pair) -> None:
+    check(pair, "free-cache", FREEZING)
 
 
 @pytest.mark.parametrize(("retention", "kernel", "delay"), [(0.3, 3, 1), (0.5, 5, 0), (0.7, 1, 2)])
