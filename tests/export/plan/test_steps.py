@@ -46,8 +46,9 @@ def test_caches_and_steps_are_the_schedulers(name: str, retention: float, batch:
     engine = Recorded(bundle)
     own: dict[str, Any] = {"retention": retention} if "retention" in SYSTEMS[name].setting_names else {}
     prompts = [[1 + index] * PROMPT for index in range(batch)]
+    rule = (SYSTEMS[name].rules or ("quota",))[0]
     results = Model(bundle, engine).generate_batch(
-        prompts, system=name, unmask="quota", gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own
+        prompts, system=name, unmask=rule, gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own
     )
     steps = steps_of(bundle.config, decode)
     assert cache_bytes(bundle.config, "float32", steps.steady_slots) == results[0].steady_cache_bytes
