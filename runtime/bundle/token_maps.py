@@ -24,7 +24,8 @@ def map_tokens(decoded: BundleTokenizer, guide: BundleTokenizer) -> TokenMap:
     """
     with reported(f"{guide.folder}: its tokenizer does not read the decoded model's tokens", "use another guide"):
         names = decoded.tokenizer.get_vocab(with_added_tokens=True)
-        single, several = _by_name(decoded, guide, names), {}
+        single = _by_name(decoded, guide, names)
+        several: dict[int, list[int]] = {}
         texts = _texts(decoded, {name: token for name, token in names.items() if single[token] < 0})
         for token, text in texts.items():
             written = _written(guide, text)
@@ -34,6 +35,7 @@ def map_tokens(decoded: BundleTokenizer, guide: BundleTokenizer) -> TokenMap:
                 several[token] = written
     if decoded.config.eos_token_ids and guide.config.eos_token_ids:
         single[list(decoded.config.eos_token_ids)] = guide.config.eos_token_ids[0]
+        several = {token: written for token, written in several.items() if token not in decoded.config.eos_token_ids}
     share = np.count_nonzero(single >= 0) / max(1, len(names))
     if share < LEAST_SHARE:
         raise DllmEdgeError(
@@ -65,7 +67,8 @@ def _texts(tokenizer: BundleTokenizer, names: dict[str, int], readable: bool = T
 
 
 def _written(tokenizer: BundleTokenizer, text: str) -> list[int]:
-    """Return the tokens of `text` as they stand after another; none where they are not those of the text alone."""
+    """Return the tokens of `text` as they stand after another; none where they say something else, an unknown word say."""
     anchor = tokenizer.tokenizer.encode(ANCHOR, add_special_tokens=False).ids
     ids: list[int] = tokenizer.tokenizer.encode(ANCHOR + text, add_special_tokens=False).ids
-    return ids[len(anchor) :] if ids[: len(anchor)] == anchor else []
+    alike = ids[: len(anchor)] == anchor and tokenizer.tokenizer.decode(ids, skip_special_tokens=False) == ANCHOR + text
+    return ids[len(anchor) :] if alike else []

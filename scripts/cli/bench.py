@@ -9,6 +9,7 @@ from .terminal.options import (
     BundleArgument,
     EngineOptions,
     GenLengthOption,
+    GuideOption,
     JsonOption,
     LimitOption,
     SeedOption,
@@ -30,12 +31,13 @@ def command(
     limit: LimitOption = 20,
     batch: BatchOption = 1,
     seed: SeedOption = 0,
+    guide: GuideOption = None,
     engine: EngineOptions,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     names, settings = parse_systems(systems), parse_settings(None, gen_length)
-    model = open_model(bundle, engine, threads)
+    model = open_model(bundle, engine, threads, guide)
     evaluations = evaluate_systems(model, names, settings, task, limit, batch, seed)
     if as_json:
         print_json({"bundle": str(model.bundle.path), "systems": [evaluation.to_json() for evaluation in evaluations]})

@@ -9,6 +9,7 @@ from .terminal.options import (
     BundleArgument,
     EngineOptions,
     GenLengthOption,
+    GuideOption,
     JsonOption,
     LimitOption,
     SeedOption,
@@ -31,12 +32,13 @@ def command(
     batch: BatchOption = 1,
     assignments: SetOption = None,
     seed: SeedOption = 0,
+    guide: GuideOption = None,
     engine: EngineOptions,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     settings = parse_settings(assignments, gen_length)
-    model = open_model(bundle, engine, threads)
+    model = open_model(bundle, engine, threads, guide)
     (evaluation,) = evaluate_systems(model, [system], settings, task, limit, batch, seed)
     if as_json:
         print_json(evaluation.to_json())

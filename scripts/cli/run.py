@@ -15,6 +15,7 @@ from .terminal.options import (
     BundleArgument,
     EngineOptions,
     GenLengthOption,
+    GuideOption,
     JsonOption,
     SeedOption,
     SetOption,
@@ -34,6 +35,7 @@ def command(
     gen_length: GenLengthOption = None,
     assignments: SetOption = None,
     seed: SeedOption = 0,
+    guide: GuideOption = None,
     chat: Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the bundle's chat template.")] = True,
     special_tokens: Annotated[
         bool, typer.Option("--special-tokens", help="Let the prompt contain special tokens, as one that is rendered already.")
@@ -45,7 +47,7 @@ def command(
 ) -> None:
     settings = parse_settings(assignments, gen_length)
     prompt = read_prompt(prompt)
-    model = open_model(bundle, engine, threads)
+    model = open_model(bundle, engine, threads, guide)
     request = model.request(model.encode(prompt, chat=chat, special_tokens=special_tokens), system, seed, trace, **settings)
     live = screen().is_terminal and not as_json
     generation = decode_live(model, request) if live else model.decode([request])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ....graphs.errors import DllmEdgeError
 from ....runtime.bundle.demo import CHECKPOINT, DEMO, demo_path
@@ -29,9 +30,15 @@ def bundle_path(word: str) -> Path:
     return demo_bundle() if word == DEMO else Path(word)
 
 
-def open_model(word: str, options: EngineOptions, threads: int = 0) -> Model:
-    """Load the bundle that BUNDLE names on the engine that the options choose."""
-    return load(bundle_path(word), engine=options.engine, device=options.device, threads=threads, compute=options.compute)
+def open_model(word: str, options: EngineOptions, threads: int = 0, guide: str | None = None) -> Model:
+    """Load the bundle that BUNDLE names, and its guide, on the engine that the options choose."""
+    engine: dict[str, Any] = {
+        "engine": options.engine,
+        "device": options.device,
+        "threads": threads,
+        "compute": options.compute,
+    }
+    return load(bundle_path(word), guide=None if guide is None else bundle_path(guide), **engine)
 
 
 def demo_bundle(fresh: bool = False) -> Path:

@@ -26,6 +26,12 @@ SamplesOption = Annotated[int | None, typer.Option(min=1, help="Problems of the 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
 OutputOption = Annotated[Path | None, typer.Option(help="Also write the JSON to this file.", show_default=False)]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads within an operator; 0: all cores.")]
+GuideOption = Annotated[
+    str | None,
+    typer.Option(
+        "--guide", metavar="BUNDLE", help="A causal model's bundle, for systems that ask for one.", show_default=False
+    ),
+]
 SystemOption = Annotated[str, typer.Option(help="How to decode; 'dllm-edge systems' lists them.")]
 SystemsOption = Annotated[str, typer.Option(help="Systems, separated by commas; 'dllm-edge systems' lists them.")]
 GenLengthOption = Annotated[

@@ -113,3 +113,11 @@ def test_bad_input_gets_one_line(name: str, command: Command, bundle: Path) -> N
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_guide_judges_what_is_drafted(command: Command, bundle: Path, tiny_bundle: Callable[..., Path]) -> None:
+    arguments = ("run", bundle, "--prompt", "Hi", *SHORT, *BLOCKS, "--system", "flashdlm", "--json")
+    data = parsed(command(*arguments, "--guide", tiny_bundle("llama"))[1])
+    assert (data["system"], data["finish_reason"]) == ("flashdlm", "complete")
+    code, _, err = command(*arguments)
+    assert (code, "needs a guide: give one with --guide BUNDLE" in err) == (2, True)
