@@ -15,9 +15,14 @@ from ..numpy_engine import CONFIG
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def byte_level(folder: Path, merges: list[tuple[str, str]], special: list[str], end: str) -> BundleTokenizer:
-    """A byte-level tokenizer with those merges; `end` is its end of text."""
-    tokens = [*BYTES, *("".join(pair) for pair in merges)]
+LETTERS = ["Ġ", *(chr(code) for code in range(33, 127))]
+
+
+def byte_level(
+    folder: Path, merges: list[tuple[str, str]], special: list[str], end: str, letters: list[str] = BYTES
+) -> BundleTokenizer:
+    """A byte-level tokenizer of those bytes and merges; `end` is its end of text."""
+    tokens = [*letters, *("".join(pair) for pair in merges)]
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -26,8 +31,7 @@ def byte_level(folder: Path, merges: list[tuple[str, str]], special: list[str], 
 
 def metaspace(folder: Path, words: list[str], end: str) -> BundleTokenizer:
     """A SentencePiece-like one of single letters and some words, in which a space is ▁."""
-    letters = ["▁", *(chr(code) for code in range(33, 127))]
-    tokens = [*letters, *(word for word in words if word not in letters)]
+    tokens = ["▁", *LETTERS[1:], *words]
     pieces = [(token, -10.0 if len(token) == 1 else -1.0) for token in tokens]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
@@ -68,7 +72,7 @@ def test_tokens_are_matched_by_what_they_say(tmp_path: Path) -> None:
 
 
 def test_a_space_is_a_space_however_it_is_written(tmp_path: Path) -> None:
-    decoded = byte_level(tmp_path / "decoded", [("t", "h"), ("th", "e"), ("Ġ", "the")], [], "<|end|>")
+    decoded = byte_level(tmp_path / "decoded", [("t", "h"), ("th", "e"), ("Ġ", "the")], [], "<|end|>", LETTERS)
     guide = metaspace(tmp_path / "guide", ["▁the", "the"], "</s>")
     found, mine, theirs = map_tokens(decoded, guide), decoded.tokenizer.get_vocab(), guide.tokenizer.get_vocab()
     assert found.single[mine["Ġthe"]] == theirs["▁the"]
