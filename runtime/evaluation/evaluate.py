@@ -10,6 +10,8 @@ from typing import Any
 from ...graphs.errors import DllmEdgeError
 from ..decoding.settings import Settings
 from ..generate import Model
+from ..scheduler.rehearsal import check_served
+from ..scheduler.request import Request
 from ..systems import find_system
 from .evaluation import Evaluation
 from .journal import Journal
@@ -49,7 +51,8 @@ def evaluate_together(
 ) -> list[Evaluation]:
     """Several systems with their settings, in turn on each problem: what slows the machine for a while slows all alike.
 
-    What `journal` has is not decoded again, and what is decoded is kept there at once.
+    What `journal` has is not decoded again, and what is decoded is kept there at once. Settings that the model or its engine
+    refuses are refused before anything is decoded.
     """
     if limit > task.size:
         raise DllmEdgeError(f"{task.name} has {task.size} problems, {limit} were asked for: give a lower limit")
@@ -60,6 +63,8 @@ def evaluate_together(
     groups = [slice(first, first + batch) for first in range(0, limit, batch)]
     left = [(group, each) for group in groups for each in decodes if None in each.outcomes[group]]
     prompts = [model.encode(problem.question) for problem in problems]
+    for each in decodes:
+        check_served(model.engine, [each.request(max(prompts, key=len))])
     total, tell = len(groups) * len(decodes), progress or (lambda _share: None)
     tell(1 - len(left) / total)
     for done, (group, each) in enumerate(left, start=1):
@@ -85,10 +90,12 @@ class _Decodes:
         self.keys = [journal.key({**same, "question": problem.question}) for problem in problems]
         self.outcomes = [journal.outcomes.get(key) for key in self.keys]
 
+    def request(self, prompt: Sequence[int]) -> Request:
+        return self.model.request(prompt, self.run[0], self.seed, **self.run[1])
+
     def decode(self, prompts: Sequence[Sequence[int]], group: slice, journal: Journal) -> None:
         """Decode the problems of a group together, and keep what came of each."""
-        system, settings = self.run
-        requests = [self.model.request(prompt, system, self.seed, **settings) for prompt in prompts[group]]
+        requests = [self.request(prompt) for prompt in prompts[group]]
         started = time.perf_counter()
         generations = self.model.decode(requests, self.batch)
         seconds = (time.perf_counter() - started) / len(requests)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from ...graphs.schema import Range, read
 from ..generate import Generation
+from ..scheduler.request import FinishReason
 
 Count = Annotated[int, Range(0)]
 Seconds = Annotated[float, Range(0.0)]
@@ -17,6 +18,7 @@ class Outcome:
     """One problem's decode. Seconds are of the clock, a batch's shared evenly among its problems; caches are in bytes."""
 
     text: str
+    finish_reason: FinishReason
     generated_tokens: Count
     forwards: Count
     refresh_forwards: Count
@@ -31,6 +33,7 @@ class Outcome:
         """Return the outcome of a generation that took `seconds` of the clock."""
         return cls(
             generation.text,
+            generation.finish_reason,
             len(generation.token_ids),
             generation.forwards,
             generation.refresh_forwards,

@@ -17,7 +17,8 @@ from ...runtime.evaluation.evaluation import Evaluation
 from ...runtime.evaluation.task import Problem, find_task
 from ...runtime.generate import load
 from .terminal import bundles
-from .terminal.evaluations import evaluation_table
+from .terminal.evaluation_table import EvaluationTable
+from .terminal.evaluations import compared
 from .terminal.options import JsonOption
 from .terminal.output import print_json, screen, verdict
 from .terminal.progress import progress_bars
@@ -50,7 +51,7 @@ def command(
     else:
         _print_answers(problems, evaluations)
         screen().print()
-        screen().print(evaluation_table(evaluations, TABLE_TITLE))
+        screen().print(EvaluationTable(compared(evaluations), TABLE_TITLE))
     if not report.passed:
         raise typer.Exit(1)
 

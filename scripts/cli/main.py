@@ -35,7 +35,9 @@ COMMANDS = {
     ),
     "run": Declaration("run", "Decode one prompt; in a terminal the canvas fills in live."),
     "eval": Declaration("eval", "Accuracy and speed of one system on a task."),
-    "bench": Declaration("bench", "Accuracy and speed of several systems on the same problems."),
+    "bench": Declaration(
+        "bench.command", "Accuracy and speed of several systems on the same problems; resumes one that was ended."
+    ),
     "info": Declaration("info", "What a bundle holds, and whether it is whole."),
     "systems": Declaration("systems", "The decoding systems: settings, defaults and sources."),
     "plan": Declaration(

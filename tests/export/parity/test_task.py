@@ -41,7 +41,7 @@ def test_every_problem_counts(pair: EnginePair, monkeypatch: pytest.MonkeyPatch,
     def evaluate(model: Model, chosen: Any, system: str, limit: int, progress: Any) -> Evaluation:
         systems.append(system)
         correct = [model is pair.reference or index not in wrong for index in range(limit)]
-        outcome = Outcome("", 0, 1, 0, 40, 1.0, 0.5, 0, 0)
+        outcome = Outcome("", "stop", 0, 1, 0, 40, 1.0, 0.5, 0, 0)
         return Evaluation(chosen.name, system, model.settings(system), correct, [outcome] * limit)
 
     monkeypatch.setattr(task, "evaluate", evaluate)

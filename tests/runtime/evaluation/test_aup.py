@@ -6,7 +6,7 @@ import pytest
 
 from dllm_edge.runtime.evaluation.aup import accuracy_under_parallelism
 
-CASES = {
+CASES: dict[str, tuple[list[tuple[float, float]], float, float]] = {
     "the text's vector": ([(1, 80), (3, 78)], 80, 232.364),
     "one point is its rectangle, whatever is best": ([(2, 50)], 100, 100.0),
     "equal accuracies that are the best: the plain area": ([(1, 80), (5, 80)], 80, 400.0),

@@ -10,8 +10,8 @@ from dllm_edge.runtime.evaluation.outcome import Outcome
 
 from ...permissions import permissions_hold
 
-OUTCOME = Outcome("a text\nof two lines", 5, 4, 1, 160, 0.25, 0.125, 1024, 2048)
-OTHER = Outcome("ü", 1, 1, 0, 40, 1.0, 0.5, 0, 0)
+OUTCOME = Outcome("a text\nof two lines", "stop", 5, 4, 1, 160, 0.25, 0.125, 1024, 2048)
+OTHER = Outcome("ü", "step_limit", 1, 1, 0, 40, 1.0, 0.5, 0, 0)
 DECODE = {"system": "vanilla", "settings": {"gen_length": 16}}
 
 
@@ -73,6 +73,7 @@ def test_fresh_forgets(file: Path) -> None:
     assert Journal(file).outcomes == {}
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_folder_that_is_not_to_be_written_to_is_one_warning(file: Path) -> None:
     journal = Journal(file)
     journal.keep([(journal.key(DECODE), OUTCOME)])
@@ -84,6 +85,7 @@ def test_a_folder_that_is_not_to_be_written_to_is_one_warning(file: Path) -> Non
     assert Journal(file).outcomes == journal.outcomes
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_disk_that_fills_up_ends_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(file)
     monkeypatch.setattr(journal, "file", Path("/dev/full"))
