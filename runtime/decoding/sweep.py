@@ -28,4 +28,5 @@ class Sweep:
 
 def steps_for(tokens: int, settings: Settings) -> int:
     """Return the `steps` by which a step commits `tokens` of a block; 0, the setting's own word for one, for 1."""
-    return 0 if tokens == 1 else settings.block_count * -(-settings.block // tokens)
+    longest = min(settings.block, int(settings.gen_length))
+    return 0 if tokens == 1 else settings.block_count * -(-longest // tokens)

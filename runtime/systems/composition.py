@@ -12,8 +12,9 @@ from .base import System
 def check_rule(system: System, settings: Settings) -> None:
     """Raise `DllmEdgeError` where the system does not decode by the settings' rule."""
     if system.rules is not None and settings.unmask not in system.rules:
-        taken = " or ".join(f"unmask={name}" for name in system.rules)
-        raise DllmEdgeError(f"{system.name} does not decode by unmask={settings.unmask}: use {taken}")
+        raise DllmEdgeError(
+            f"{system.name} does not decode by unmask={settings.unmask}: use unmask={' or '.join(system.rules)}"
+        )
 
 
 def refusal(system: System, rule: str) -> str | None:

@@ -30,7 +30,7 @@ from ..terminal.options import (
 from ..terminal.output import print_json, screen
 from ..terminal.progress import progress_bars
 from .compositions import EXAMPLE, default_compositions, parse_compositions
-from .measure import Measured, Problems, by_length, measure
+from .measure import Measured, Problems, baseline_of, by_length, measure
 from .plot import check_plot, write_plot
 
 JOURNAL = "reports/bench.jsonl"
@@ -87,8 +87,7 @@ def show(model: Model, measured: Sequence[Measured], as_markdown: bool, as_json:
         print_json({"bundle": str(model.bundle.path), "systems": [one.to_json() for one in measured]})
         return
     for of_length in by_length(measured):
-        baseline = next(one.composition.label for one in of_length if one.evaluation is one.baseline)
-        title = f"{title_of(of_length[0].evaluation)}; speed over {baseline}"
+        title = f"{title_of(of_length[0].evaluation)}; speed over {baseline_of(of_length)}"
         rows = [Row(one.composition.label, one.evaluation, one.speed, one.aup, one.claim) for one in of_length]
         if as_markdown:
             screen().print(Text(f"{title}:\n\n{markdown(rows)}\n"), soft_wrap=True)

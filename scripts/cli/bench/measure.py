@@ -54,6 +54,11 @@ class Measured:
         return data | {"aup": self.aup, "sweep": {"setting": self.setting, "points": points}}
 
 
+def baseline_of(measured: Sequence[Measured]) -> str:
+    """Return the label of what the speeds of one length are over."""
+    return next(one.composition.label for one in measured if one.evaluation is one.baseline)
+
+
 @dataclass(frozen=True)
 class Problems:
     """What is decoded: the first `limit` problems of a task, `batch` at a time."""

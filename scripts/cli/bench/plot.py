@@ -13,7 +13,7 @@ from uuid import uuid4
 from ....graphs.errors import DllmEdgeError
 from ....graphs.whole_file import write_whole
 from ..terminal.evaluations import title_of
-from .measure import Measured, by_length
+from .measure import Measured, baseline_of, by_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def _draw(axes: Axes, measured: Sequence[Measured]) -> None:
     for one, (shape, fill) in zip(measured, _markers(len(measured)), strict=True):
         low, high = (100 * bound for bound in one.evaluation.interval)
         accuracy = 100 * one.evaluation.accuracy
-        axes.plot(*_sweep(one), color="0.6", linewidth=0.7, zorder=1)
+        axes.plot(*_sweep(one), color="0.7", linewidth=0.8, linestyle=":", zorder=1)
         axes.errorbar(
             one.speed,
             accuracy,
@@ -82,7 +82,10 @@ def _draw(axes: Axes, measured: Sequence[Measured]) -> None:
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}x")
-    axes.set(xlabel="speed (logarithmic)", ylabel="accuracy, %, and its 95% interval", title=title_of(measured[0].evaluation))
+    axes.xaxis.set_minor_formatter(lambda value, _position: f"{value:g}x" if f"{value:e}"[0] in "25" else "")
+    axes.set_axisbelow(True)
+    axes.set_title(title_of(measured[0].evaluation))
+    axes.set(xlabel=f"speed over {baseline_of(measured)}", ylabel="accuracy, %, and its 95% interval")
     axes.grid(which="major", color="0.9")
     # Beside the marks, where no label can lie over another or over a mark.
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)

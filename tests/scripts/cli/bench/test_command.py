@@ -130,14 +130,14 @@ def test_without_matplotlib(command: Command, own: Path, monkeypatch: pytest.Mon
 
 def test_a_killed_bench_goes_on(command: Command, own: Path, decodes: list[str]) -> None:
     """By SIGKILL, which nothing can catch; what it had decoded is not decoded again."""
-    arguments = ("bench", str(own), "--task", "arithmetic", "--limit", "40", "--threads", "1", *SYSTEMS, *SHORT, "--json")
+    arguments = ("bench", str(own), *COMMON, *SYSTEMS, *SHORT, "--limit", "60", "--no-sweep", "--json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     bench = subprocess.Popen(
         [sys.executable, "-m", "dllm_edge.scripts.cli.main", *arguments], env=environment, stdout=subprocess.DEVNULL
     )
     journal = own / JOURNAL
     until = time.monotonic() + 120
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 8:
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 5:
         assert bench.poll() is None, "it ended before it was killed"
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -145,9 +145,8 @@ def test_a_killed_bench_goes_on(command: Command, own: Path, decodes: list[str])
     assert bench.wait() == -signal.SIGKILL
     kept = journal.read_bytes().splitlines()[:-1]
     resumed = command(*arguments)[1]
-    assert len(decodes) <= 40 * 8 - len(kept)
+    assert len(decodes) <= 60 * 2 - len(kept)
     assert journal.read_bytes().splitlines()[: len(kept)] == kept
     seconds = [json.loads(line)["outcome"]["seconds"] for line in journal.read_bytes().splitlines()]
-    points = [point for one in parsed(resumed)["systems"] for point in one["sweep"]["points"]]
-    assert sum(point["seconds"] for point in points) == pytest.approx(sum(seconds))
+    assert sum(one["seconds"] for one in parsed(resumed)["systems"]) == pytest.approx(sum(seconds))
     assert command(*arguments)[1] == resumed
