@@ -15,11 +15,19 @@ def _itself(value: Any, _settings: Settings) -> Any:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`values` of one `setting`, from careful to bold; `meaning` gives the setting's value for one of them in a decode."""
+    """`values` of one `setting`, from careful to bold.
+
+    Where they are not the setting's own, `meaning` gives its value for one of them in a decode, and `unit` says what they are.
+    """
 
     setting: Setting
     values: tuple[Any, ...]
     meaning: Callable[[Any, Settings], Any] = _itself
+    unit: str = ""
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.setting.name}: {', '.join(map(str, self.values))}{unit}"
 
     def changes(self, settings: Settings) -> list[dict[str, Any]]:
         """Return what to change of `settings` for each of the values, in their order."""

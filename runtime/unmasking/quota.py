@@ -28,7 +28,7 @@ class Quota(Rule):
     name = "quota"
     summary = "a fixed number a step: `steps` spread evenly over the masks, one token a step by default (LLaDA)"
     settings = (STEPS,)
-    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for)
+    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.quotas = iter(quotas(budget.masks, max(1, budget.steps - budget.spent)))

@@ -29,7 +29,7 @@ class Schedule(Rule):
     name = "schedule"
     summary = "a share that follows linearly falling times; the last step commits the rest (Dream)"
     settings = (STEPS,)
-    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for)
+    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.steps = budget.steps

@@ -9,7 +9,6 @@ from rich import box
 from rich.table import Table
 
 from ...runtime.decoding.settings import DECLARED, Setting
-from ...runtime.decoding.sweep import Sweep
 from ...runtime.systems import SYSTEMS
 from ...runtime.systems.base import System
 from ...runtime.systems.composition import refusal
@@ -35,12 +34,8 @@ def _systems_table() -> Table:
 def _rules_table() -> Table:
     table = Table("--set unmask=", "what a step commits", "a bench varies", box=box.SIMPLE_HEAD)
     for rule in RULES.values():
-        table.add_row(rule.name, rule.summary.replace("`", ""), _sweep(rule.sweep))
+        table.add_row(rule.name, rule.summary.replace("`", ""), str(rule.sweep or ""))
     return table
-
-
-def _sweep(sweep: Sweep | None) -> str:
-    return f"{sweep.setting.name}: {', '.join(map(str, sweep.values))}" if sweep else ""
 
 
 def _compositions_table() -> Table:
@@ -50,7 +45,7 @@ def _compositions_table() -> Table:
     for system in SYSTEMS.values():
         refused = {rule: why for rule in RULES if (why := refusal(system, rule))}
         taken = ", ".join(rule for rule in RULES if rule not in refused)
-        lines = [taken if refused else f"every rule: {taken}", *_reasons(refused)]
+        lines = [taken if refused else "every rule", *_reasons(refused)]
         table.add_row(system.name, f"{' or '.join(system.attention)} attention", "\n".join(lines))
     return table
 

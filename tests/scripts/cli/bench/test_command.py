@@ -121,6 +121,13 @@ def test_a_picture_that_cannot_be_written_is_refused_first(
     assert message in err
 
 
+def test_a_picture_beside_the_json(command: Command, own: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out.png"
+    code, out, _ = command("bench", own, *COMMON, *SYSTEMS, *SHORT, "--no-sweep", "--json", "--plot", file)
+    assert (code, len(parsed(out)["systems"])) == (0, 2)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
 def test_without_matplotlib(command: Command, own: Path, monkeypatch: pytest.MonkeyPatch, decodes: list[str]) -> None:
     monkeypatch.setattr(plot, "find_spec", lambda name: None)
     code, _, err = command("bench", own, *COMMON, *SHORT, "--plot", "out.png")

@@ -67,5 +67,5 @@ def test_marks_differ_without_colour() -> None:
 
 def test_a_speed_and_an_accuracy_stand_where_they_belong() -> None:
     (axes,) = figure_of(measured([parse_composition("vanilla"), parse_composition(COMBINED[0])], 256)).axes
-    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() in "os"]
+    points = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() in ("o", "s")]
     assert points == [(1.0, 100.0), (2.0, 95.0)]
