@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dllm_edge.runtime.decoding.settings import Settings
@@ -67,5 +68,5 @@ def test_marks_differ_without_colour() -> None:
 
 def test_a_speed_and_an_accuracy_stand_where_they_belong() -> None:
     (axes,) = figure_of(measured([parse_composition("vanilla"), parse_composition(COMBINED[0])], 256)).axes
-    points = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() in ("o", "s")]
+    points = [tuple(np.asarray(line.get_xydata())[0]) for line in axes.lines if line.get_marker() in ("o", "s")]
     assert points == [(1.0, 100.0), (2.0, 95.0)]
