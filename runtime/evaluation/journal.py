@@ -25,12 +25,12 @@ class Journal:
     """
 
     def __init__(self, file: Path | None = None, conditions: Mapping[str, Any] | None = None, fresh: bool = False) -> None:
-        """Open the journal in `file`; `fresh` removes what is there."""
-        self.file, self.conditions = file, dict(conditions or {})
+        """Open the journal in `file`; with `fresh` what is there is not read, and goes when the first outcome comes."""
+        self.file, self.conditions, self.fresh = file, dict(conditions or {}), fresh
         self.outcomes: dict[str, Outcome] = {}
         if file is not None:
             try:
-                self._open(file, fresh)
+                self._open(file)
             except OSError as error:
                 self._give_up(error)
 
@@ -44,18 +44,20 @@ class Journal:
         self.outcomes |= added
         if self.file is not None:
             try:
+                if self.fresh:
+                    self.file.unlink(missing_ok=True)
+                    self.fresh = False
                 _append(self.file, "".join(_line(key, outcome) for key, outcome in added.items()))
             except OSError as error:
                 self._give_up(error)
 
-    def _open(self, file: Path, fresh: bool) -> None:
+    def _open(self, file: Path) -> None:
         """Read what is there, and see that more can be written, on a line of its own."""
-        if fresh:
-            file.unlink(missing_ok=True)
         content = b""
         with suppress(FileNotFoundError), open_regular(file) as stream:
             content = stream.readall()
-        self.outcomes.update(_outcomes(content))
+        if not self.fresh:
+            self.outcomes.update(_outcomes(content))
         file.parent.mkdir(exist_ok=True)
         _append(file, "" if content[-1:] in (b"", b"\n") else "\n")
 

@@ -72,8 +72,8 @@ def command(
     model = open_model(bundle, engine, threads)
     problems = Problems(task_of(model, task), limit, batch, seed)
     compositions = asked or default_compositions(model.config)
+    journal = Journal(model.bundle.path / JOURNAL, conditions_of(model, threads), fresh)
     with progress_bars() as progress:
-        journal = Journal(model.bundle.path / JOURNAL, conditions_of(model, threads), fresh)
         told = partial(progress, problems.task.name)
         measured = measure(model, compositions, lengths, problems, sweep, journal, told)
     show(model, measured, as_markdown, as_json)

@@ -69,8 +69,13 @@ def test_lines_that_are_no_outcomes_are_passed_over(file: Path, damage: bytes) -
 def test_fresh_forgets(file: Path) -> None:
     journal = Journal(file)
     journal.keep([(journal.key(DECODE), OUTCOME)])
-    assert Journal(file, fresh=True).outcomes == {}
-    assert Journal(file).outcomes == {}
+    fresh = Journal(file, fresh=True)
+    assert fresh.outcomes == {}
+    assert Journal(file).outcomes == journal.outcomes, "nothing is lost before there is something else"
+    for decode in ({"system": "one"}, {"system": "two"}):
+        fresh.keep([(fresh.key(decode), OTHER)])
+    assert Journal(file).outcomes == fresh.outcomes
+    assert list(fresh.outcomes.values()) == [OTHER, OTHER]
 
 
 @pytest.mark.filterwarnings("error")

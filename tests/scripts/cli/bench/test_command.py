@@ -126,6 +126,7 @@ def test_a_picture_beside_the_json(command: Command, own: Path, tmp_path: Path) 
     code, out, _ = command("bench", own, *COMMON, *SYSTEMS, *SHORT, "--no-sweep", "--json", "--plot", file)
     assert (code, len(parsed(out)["systems"])) == (0, 2)
     assert file.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.glob(".out.png*")) == []
 
 
 def test_without_matplotlib(command: Command, own: Path, monkeypatch: pytest.MonkeyPatch, decodes: list[str]) -> None:
