@@ -38,7 +38,10 @@ Prompt = str | Sequence[int]
 
 @dataclass(frozen=True)
 class Generation:
-    """What a decode gave. `token_ids` are those before the end-of-text token: never the prompt, never padding."""
+    """What a decode gave. `token_ids` are those before the end-of-text token: never the prompt, never padding.
+
+    `rows_sent` are the rows of all forwards, without padding: what a CPU computes, and pays for.
+    """
 
     text: str
     token_ids: list[int]
@@ -48,6 +51,7 @@ class Generation:
     settings: Settings
     forwards: int
     refresh_forwards: int
+    rows_sent: int
     seconds: float
     engine_seconds: float
     steady_cache_bytes: int
@@ -231,6 +235,7 @@ class Model:
             settings=request.settings,
             forwards=end.forwards,
             refresh_forwards=end.refresh_forwards,
+            rows_sent=end.rows_sent,
             seconds=end.seconds,
             engine_seconds=end.engine_seconds,
             steady_cache_bytes=scheduler.steady_cache_bytes,

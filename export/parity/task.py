@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...runtime.evaluation.evaluate import Evaluation, evaluate
+from ...runtime.evaluation.evaluate import evaluate
+from ...runtime.evaluation.evaluation import Evaluation
 from ...runtime.evaluation.intervals import paired_difference
 from ...runtime.evaluation.task import find_task
 from .decodes import cheapest_system, unserved

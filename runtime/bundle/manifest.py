@@ -68,6 +68,11 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
     contract_version: int = CONTRACT_VERSION
 
+    @property
+    def sha256(self) -> str:
+        """A SHA-256 over all fields, and so over all files of the bundle, in hexadecimal."""
+        return str(self.to_json()[SEAL])
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields with a hash over them, which `from_json` checks."""
         data = asdict(self) | {"config": self.config.to_json(), "forbidden": list(self.forbidden)}

@@ -199,11 +199,15 @@ CHECKS.append(_check_steps)
 
 def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterable[str], system: str) -> Settings:
     """Return `settings` with `changes`, whose values may be text; only `known` names are taken."""
-    known = tuple(known)
-    for name in changes:
+    check_names(changes, tuple(known), system)
+    return settings.replace(**changes)
+
+
+def check_names(names: Iterable[str], known: Collection[str], system: str) -> None:
+    """Raise `DllmEdgeError` for a name that is none of the `known` settings of a system."""
+    for name in names:
         if name not in known:
             raise DllmEdgeError(f"{system} has no setting '{name}';{did_you_mean(name, known)} it has {', '.join(known)}")
-    return settings.replace(**changes)
 
 
 def _written(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy and speed of a model on a task."""
+"""Decoding a task's problems: accuracy and speed of a model with one system, or with several on the same problems."""
 
 from __future__ import annotations
 
@@ -9,95 +9,17 @@ from typing import Any
 
 from ...graphs.errors import DllmEdgeError
 from ..decoding.settings import Settings
-from ..generate import Generation, Model
+from ..generate import Model
+from ..scheduler.rehearsal import check_served
+from ..scheduler.request import Request
 from ..systems import find_system
-from .intervals import wilson
+from .evaluation import Evaluation
+from .journal import Journal
+from .outcome import Outcome
 from .task import Problem, Task
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A system on a task. `correct` and `generations` are in the order of the task's problems; seconds are of the clock."""
-
-    task: str
-    system: str
-    settings: Settings
-    correct: list[bool]
-    generations: list[Generation]
-    seconds: float
-    batch: int = 1
-
-    @property
-    def samples(self) -> int:
-        return len(self.correct)
-
-    @property
-    def accuracy(self) -> float:
-        return sum(self.correct) / self.samples
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% interval of the accuracy."""
-        return wilson(sum(self.correct), self.samples)
-
-    @property
-    def generated_tokens(self) -> int:
-        return sum(len(generation.token_ids) for generation in self.generations)
-
-    @property
-    def forwards(self) -> int:
-        return sum(generation.forwards for generation in self.generations)
-
-    @property
-    def refresh_forwards(self) -> int:
-        return sum(generation.refresh_forwards for generation in self.generations)
-
-    @property
-    def tokens_per_forward(self) -> float:
-        return self.generated_tokens / max(1, self.forwards)
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.generated_tokens / self.seconds
-
-    @property
-    def engine_seconds(self) -> float:
-        return sum(generation.engine_seconds for generation in self.generations)
-
-    @property
-    def host_seconds(self) -> float:
-        return self.seconds - self.engine_seconds
-
-    @property
-    def peak_cache_bytes(self) -> int:
-        return max(generation.peak_cache_bytes for generation in self.generations)
-
-    @property
-    def steady_cache_bytes(self) -> int:
-        return max(generation.steady_cache_bytes for generation in self.generations)
-
-    def to_json(self) -> dict[str, Any]:
-        low, high = self.interval
-        return {
-            "system": self.system,
-            "settings": self.settings.values_of(find_system(self.system).setting_names),
-            "task": self.task,
-            "samples": self.samples,
-            "batch": self.batch,
-            "accuracy": self.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "generated_tokens": self.generated_tokens,
-            "forwards": self.forwards,
-            "refresh_forwards": self.refresh_forwards,
-            "tokens_per_forward": self.tokens_per_forward,
-            "seconds": self.seconds,
-            "tokens_per_second": self.tokens_per_second,
-            "engine_seconds": self.engine_seconds,
-            "host_seconds": self.host_seconds,
-            "peak_cache_bytes": self.peak_cache_bytes,
-            "steady_cache_bytes": self.steady_cache_bytes,
-        }
+Run = tuple[str, Mapping[str, Any]]
+"""A system's name, and the settings that are not its own defaults."""
 
 
 def evaluate(
@@ -119,35 +41,73 @@ def evaluate(
 def evaluate_together(
     model: Model,
     task: Task,
-    runs: Sequence[tuple[str, Mapping[str, Any]]],
+    runs: Sequence[Run],
     limit: int,
     progress: Callable[[float], None] | None = None,
     *,
     batch: int = 1,
     seed: int = 0,
+    journal: Journal | None = None,
 ) -> list[Evaluation]:
-    """Several systems with their settings, in turn on each problem: what slows the machine for a while slows all alike."""
+    """Several systems with their settings, in turn on each problem: what slows the machine for a while slows all alike.
+
+    What `journal` has is not decoded again, and what is decoded is kept there at once. Settings that the model or its engine
+    refuses are refused before anything is decoded.
+    """
     if limit > task.size:
         raise DllmEdgeError(f"{task.name} has {task.size} problems, {limit} were asked for: give a lower limit")
-    chosen = [model.settings(system, **settings) for system, settings in runs]
-    problems = task.prompts(limit)
+    problems, journal = task.prompts(limit), journal or Journal()
+    decodes = [_Decodes(model, run, model.settings(run[0], **run[1]), batch, seed) for run in runs]
+    for each in decodes:
+        each.recall(journal, task, problems)
+    groups = [slice(first, first + batch) for first in range(0, limit, batch)]
+    left = [(group, each) for group in groups for each in decodes if None in each.outcomes[group]]
     prompts = [model.encode(problem.question) for problem in problems]
-    generations: list[list[Generation]] = [[] for _ in runs]
-    seconds = [0.0] * len(runs)
-    for first in range(0, limit, batch):
-        for index, (system, settings) in enumerate(runs):
-            requests = [model.request(prompt, system, seed, **settings) for prompt in prompts[first : first + batch]]
-            started = time.perf_counter()
-            generations[index] += model.decode(requests, batch)
-            seconds[index] += time.perf_counter() - started
-            if progress:
-                progress((first + batch * (index + 1) / len(runs)) / limit)
-    return [
-        Evaluation(task.name, system, used, scores(task, problems, done), done, elapsed, batch)
-        for (system, _), used, done, elapsed in zip(runs, chosen, generations, seconds, strict=True)
-    ]
+    for each in decodes:
+        check_served(model.engine, [each.request(max(prompts, key=len))])
+    total, tell = len(groups) * len(decodes), progress or (lambda _share: None)
+    tell(1 - len(left) / total)
+    for done, (group, each) in enumerate(left, start=1):
+        each.decode(prompts, group, journal)
+        tell(1 - (len(left) - done) / total)
+    return [each.evaluation(task, problems) for each in decodes]
 
 
-def scores(task: Task, problems: Sequence[Problem], generations: Sequence[Generation]) -> list[bool]:
+@dataclass(eq=False)
+class _Decodes:
+    """One run's decodes of a task's problems; of each its key in the journal, and its outcome once there is one."""
+
+    model: Model
+    run: Run
+    settings: Settings
+    batch: int
+    seed: int
+
+    def recall(self, journal: Journal, task: Task, problems: Sequence[Problem]) -> None:
+        """Take the outcomes that the journal has."""
+        settings = self.settings.values_of(find_system(self.run[0]).setting_names)
+        same = {"task": task.name, "system": self.run[0], "settings": settings, "batch": self.batch, "seed": self.seed}
+        self.keys = [journal.key({**same, "question": problem.question}) for problem in problems]
+        self.outcomes = [journal.outcomes.get(key) for key in self.keys]
+
+    def request(self, prompt: Sequence[int]) -> Request:
+        return self.model.request(prompt, self.run[0], self.seed, **self.run[1])
+
+    def decode(self, prompts: Sequence[Sequence[int]], group: slice, journal: Journal) -> None:
+        """Decode the problems of a group together, and keep what came of each."""
+        requests = [self.request(prompt) for prompt in prompts[group]]
+        started = time.perf_counter()
+        generations = self.model.decode(requests, self.batch)
+        seconds = (time.perf_counter() - started) / len(requests)
+        outcomes = [Outcome.of(generation, seconds) for generation in generations]
+        journal.keep(zip(self.keys[group], outcomes, strict=True))
+        self.outcomes[group] = outcomes
+
+    def evaluation(self, task: Task, problems: Sequence[Problem]) -> Evaluation:
+        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        return Evaluation(task.name, self.run[0], self.settings, scores(task, problems, outcomes), outcomes, self.batch)
+
+
+def scores(task: Task, problems: Sequence[Problem], outcomes: Sequence[Outcome]) -> list[bool]:
     """Which problems were solved."""
-    return [task.score(problem, generation.text) for problem, generation in zip(problems, generations, strict=True)]
+    return [task.score(problem, outcome.text) for problem, outcome in zip(problems, outcomes, strict=True)]

@@ -56,13 +56,14 @@ class Changed:
 class Finished:
     """A request's end. Seconds are those of the request, a batched forward's shared evenly among its sequences.
 
-    `error` is what it failed with, where that is why it ended.
+    `rows_sent` are the rows of all its forwards, without padding. `error` is what it failed with, where that is why it ended.
     """
 
     request: Request
     reason: FinishReason
     forwards: int
     refresh_forwards: int
+    rows_sent: int
     seconds: float
     engine_seconds: float
     trace: list[StepTrace]

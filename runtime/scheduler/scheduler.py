@@ -164,6 +164,7 @@ class Scheduler:
         result = result_of(forward, outputs, row)
         sequence.last = forward
         sequence.forwards += 1
+        sequence.rows_sent += forward.input_ids.size
         sequence.engine_seconds += seconds
         if forward.saliency_weights is not None:
             sequence.saliency_queries = outputs.saliency_queries[row].copy()

@@ -40,6 +40,7 @@ class Sequence:
     forwards: int = 0
     changes_reported: int = 0
     refresh_forwards: int = 0
+    rows_sent: int = 0
     engine_seconds: float = 0.0
     waited: int = 0
     trace: list[StepTrace] = field(default_factory=list)
@@ -125,6 +126,7 @@ class Sequence:
             self.reason,
             self.forwards,
             self.refresh_forwards,
+            self.rows_sent,
             time.perf_counter() - self.started,
             self.engine_seconds,
             self.trace,

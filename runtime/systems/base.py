@@ -12,6 +12,7 @@ from ...graphs.schema import text
 from ..decoding.canvas import Canvas
 from ..decoding.settings import BLOCK_LENGTH, EARLY_STOP, GEN_LENGTH, MAX_STEPS, STOP_AT, TEMPERATURE, Setting, Settings
 from ..decoding.step import CacheOperation, Refresh, Step
+from ..decoding.sweep import Sweep
 from ..unmasking.proposals import CONFIDENCE
 from ..unmasking.rule import RULES, UNMASK
 from ..unmasking.unmasking import Unmasking
@@ -34,7 +35,8 @@ class System:
 
     `since` is the month of its paper, as `2025-05`: systems are listed in this order. `settings` are its own, beside the
     shared ones and those of its `rules` (None: every rule; none: it decides without one). `defaults` are settings that it
-    begins with. One that is `guided` asks for a second model.
+    begins with. `claim` is how much faster its paper reports it, and on what; `sweep` how it trades accuracy for speed (None:
+    as its rule does). One that is `guided` asks for a second model.
     """
 
     name: str
@@ -46,6 +48,8 @@ class System:
     settings: tuple[Setting, ...] = ()
     rules: tuple[str, ...] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    claim: str = ""
+    sweep: Sweep | None = None
     guided: bool = False
 
     @property

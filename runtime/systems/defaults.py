@@ -13,6 +13,7 @@ from ..decoding.settings import Settings, parse_setting, with_settings
 from ..unmasking.rule import RULES
 from . import find_system, fitting_systems
 from .base import SHARED, System
+from .composition import check_rule
 
 
 def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Settings:
@@ -25,8 +26,7 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
     defaults = {**tuned.get("defaults", {}), **chosen.defaults, **tuned.get("systems", {}).get(system, {})}
     kept = {name: value for name, value in defaults.items() if name in known and name not in changes}
     settings = with_settings(Settings(), {**kept, **changes}, known, system)
-    if chosen.rules and settings.unmask not in chosen.rules:
-        raise DllmEdgeError(f"{system} does not decode by unmask={settings.unmask}: use unmask={' or '.join(chosen.rules)}")
+    check_rule(chosen, settings)
     for name in changes:
         _warn_if_unread(name, settings, chosen)
     return settings

@@ -50,7 +50,7 @@ def _decode_block(
             rule.commit((yield canvas.step(window, predict=block, visible=visible)))
 
 
-def _system(name: str, summary: str, decode: Decode) -> System:
+def _system(name: str, summary: str, claim: str, decode: Decode) -> System:
     return System(
         name=name,
         summary=summary,
@@ -60,10 +60,16 @@ def _system(name: str, summary: str, decode: Decode) -> System:
         attention=("bidirectional",),
         settings=(REFRESH,),
         defaults={"unmask": "threshold"},
+        claim=claim,
     )
 
 
 register(
-    _system("fast-dllm-prefix", "cached prefix; sends the block and the suffix", decode_prefix),
-    _system("fast-dllm-dual", "cached prefix and suffix; sends the block alone", decode_dual),
+    _system(
+        "fast-dllm-prefix",
+        "cached prefix; sends the block and the suffix",
+        "8.1x at 256 tokens, 11.0x at 512 (GSM8K, LLaDA 8B)",
+        decode_prefix,
+    ),
+    _system("fast-dllm-dual", "cached prefix and suffix; sends the block alone", "up to 27.6x (LLaDA 8B)", decode_dual),
 )

@@ -51,5 +51,6 @@ register(
         decode=decode,
         attention=("bidirectional",),
         settings=(RETENTION, KERNEL, DELAY),
+        claim="5.8x at 256 tokens (GSM8K, LLaDA 8B, by quota)",
     )
 )

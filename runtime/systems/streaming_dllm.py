@@ -53,5 +53,6 @@ register(
         attention=("bidirectional",),
         settings=(WINDOW, TRAILING, RETENTION, KERNEL),
         defaults={"unmask": "dynamic-threshold", "retention": 1.0},
+        claim="10.5x at 256 tokens, 28.0x at 512 (GSM8K, LLaDA-1.5 8B)",
     )
 )

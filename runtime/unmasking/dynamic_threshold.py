@@ -14,6 +14,7 @@ import numpy as np
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.step import Forward
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, needs_probabilities, register
 from .threshold import THRESHOLD, threshold
@@ -49,6 +50,7 @@ class DynamicThreshold(Rule):
     name = "dynamic-threshold"
     summary = "as `threshold`, which falls by up to `confidence_alpha` of it as masks become few (Streaming-dLLM)"
     settings = (THRESHOLD, CONFIDENCE_ALPHA, MASK_RATIO)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.highest, self.alpha, self.block = settings.threshold, settings.confidence_alpha, budget.block

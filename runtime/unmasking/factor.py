@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
@@ -51,6 +52,7 @@ class Factor(Rule):
     name = "factor"
     summary = "the n best while (n + 1)(1 - probability) < `factor` (Fast-dLLM)"
     settings = (FACTOR, REFERENCE_COMPAT)
+    sweep = Sweep(FACTOR, (0.5, 1.0, 1.5, 2.0))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.limit, self.reference_compat = settings.factor, settings.reference_compat

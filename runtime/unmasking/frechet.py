@@ -18,6 +18,7 @@ import numpy as np
 from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
@@ -62,6 +63,7 @@ class Frechet(Rule):
     name = "frechet"
     summary = "the n best while sum of probabilities - n + probability of the last > `frechet_margin` (Fast-dLLM++)"
     settings = (FRECHET_MARGIN,)
+    sweep = Sweep(FRECHET_MARGIN, (0.5, 0.25, 0.0, -0.5))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.margin = settings.frechet_margin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import STEPS, Settings
+from ..decoding.sweep import Sweep, steps_for
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, ranked, register
 
@@ -27,6 +28,7 @@ class Quota(Rule):
     name = "quota"
     summary = "a fixed number a step: `steps` spread evenly over the masks, one token a step by default (LLaDA)"
     settings = (STEPS,)
+    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.quotas = iter(quotas(budget.masks, max(1, budget.steps - budget.spent)))

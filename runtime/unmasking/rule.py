@@ -12,6 +12,7 @@ from ...graphs.errors import DllmEdgeError, unknown
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import CHECKS, Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from ..decoding.window import Block
 from .proposals import Proposals
 
@@ -59,6 +60,8 @@ class Rule:
     summary: ClassVar[str]
     """What it commits, and its source."""
     settings: ClassVar[tuple[Setting, ...]] = ()
+    sweep: ClassVar[Sweep | None] = None
+    """How it trades accuracy for speed: what a bench varies (None: it has no setting for that)."""
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
     """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
 

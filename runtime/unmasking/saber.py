@@ -23,6 +23,7 @@ from ...graphs.errors import DllmEdgeError
 from ..arrays import Array, BoolArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, ranked, register
 
@@ -60,6 +61,7 @@ class Saber(Rule):
     name = "saber"
     summary = "all above the mean probability at commitment, `least_commits` at least; takes back what became doubtful (Saber)"
     settings = (LEAST_COMMITS, BACKTRACK, BACKTRACK_ONE_IN, REFERENCE_COMPAT)
+    sweep = Sweep(LEAST_COMMITS, (1, 2, 4, 8))
     looks_at = "all"
 
     def __init__(self, settings: Settings, budget: Budget) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..decoding.canvas import Canvas
 from ..decoding.settings import STEPS, Settings
+from ..decoding.sweep import Sweep, steps_for
 from .proposals import Proposals
 from .quota import quota
 from .rule import Budget, Decision, Rule, register
@@ -26,6 +27,7 @@ class Schedule(Rule):
     name = "schedule"
     summary = "a share that follows linearly falling times; the last step commits the rest (Dream)"
     settings = (STEPS,)
+    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.steps = budget.steps

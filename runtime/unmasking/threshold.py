@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 
@@ -37,6 +38,7 @@ class Threshold(Rule):
     name = "threshold"
     summary = "all candidates of at least `threshold` probability, and always the best (Fast-dLLM)"
     settings = (THRESHOLD,)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.least = settings.threshold

@@ -8,7 +8,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
+from ...runtime.evaluation.evaluate import evaluate_together
+from ...runtime.evaluation.evaluation import Evaluation
 from ...runtime.evaluation.intervals import paired_difference
 from ...runtime.evaluation.task import find_task
 from .finding import Finding, Part

@@ -12,11 +12,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ...runtime.evaluation.evaluate import Evaluation, evaluate_together
+from ...runtime.evaluation.evaluate import evaluate_together
+from ...runtime.evaluation.evaluation import Evaluation
 from ...runtime.evaluation.task import Problem, find_task
 from ...runtime.generate import load
 from .terminal import bundles
-from .terminal.evaluations import evaluation_table
+from .terminal.evaluation_table import EvaluationTable
+from .terminal.evaluations import compared
 from .terminal.options import JsonOption
 from .terminal.output import print_json, screen, verdict
 from .terminal.progress import progress_bars
@@ -49,7 +51,7 @@ def command(
     else:
         _print_answers(problems, evaluations)
         screen().print()
-        screen().print(evaluation_table(evaluations, TABLE_TITLE))
+        screen().print(EvaluationTable(compared(evaluations), TABLE_TITLE))
     if not report.passed:
         raise typer.Exit(1)
 
@@ -72,10 +74,10 @@ def _decodes(index: int, evaluations: Sequence[Evaluation]) -> list[dict[str, An
     return [
         {
             "system": evaluation.system,
-            "text": evaluation.generations[index].text,
+            "text": evaluation.outcomes[index].text,
             "right": evaluation.correct[index],
-            "tokens_per_forward": evaluation.generations[index].tokens_per_forward,
-            "seconds": evaluation.generations[index].seconds,
+            "tokens_per_forward": evaluation.outcomes[index].tokens_per_forward,
+            "seconds": evaluation.outcomes[index].seconds,
         }
         for evaluation in evaluations
     ]
@@ -99,10 +101,10 @@ def _print_answers(problems: Sequence[Problem], evaluations: Sequence[Evaluation
 
 def _answer(evaluation: Evaluation, index: int) -> tuple[RenderableType, ...]:
     """Return system, text, whether its answer (the last number) is right, and tokens per forward."""
-    generation = evaluation.generations[index]
+    outcome = evaluation.outcomes[index]
     return (
         evaluation.system,
-        " ".join(generation.text.split()),
+        " ".join(outcome.text.split()),
         verdict(evaluation.correct[index], "answer right", "answer wrong"),
-        Text(f"{generation.tokens_per_forward:.1f} t/fwd", style="dim"),
+        Text(f"{outcome.tokens_per_forward:.1f} t/fwd", style="dim"),
     )

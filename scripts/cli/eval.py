@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .terminal.bundles import open_model
-from .terminal.evaluations import evaluate_systems, print_evaluations
+from .terminal.evaluations import evaluate_system, print_evaluation
 from .terminal.options import (
     BatchOption,
     BundleArgument,
@@ -39,8 +39,8 @@ def command(
 ) -> None:
     settings = parse_settings(assignments, gen_length)
     model = open_model(bundle, engine, threads, guide)
-    (evaluation,) = evaluate_systems(model, [system], settings, task, limit, batch, seed)
+    evaluation = evaluate_system(model, system, settings, task, limit, batch, seed)
     if as_json:
         print_json(evaluation.to_json())
     else:
-        print_evaluations([evaluation])
+        print_evaluation(evaluation)

@@ -35,9 +35,11 @@ COMMANDS = {
     ),
     "run": Declaration("run", "Decode one prompt; in a terminal the canvas fills in live."),
     "eval": Declaration("eval", "Accuracy and speed of one system on a task."),
-    "bench": Declaration("bench", "Accuracy and speed of several systems on the same problems."),
+    "bench": Declaration(
+        "bench.command", "Accuracy and speed of several systems on the same problems; resumes one that was ended."
+    ),
     "info": Declaration("info", "What a bundle holds, and whether it is whole."),
-    "systems": Declaration("systems", "The decoding systems: settings, defaults and sources."),
+    "systems": Declaration("systems", "The decoding systems and rules: what composes, settings, defaults and sources."),
     "plan": Declaration(
         "plan.command",
         "Estimate from a config alone whether a model fits a device, and its speed at most; exit code 3 where it does not.",

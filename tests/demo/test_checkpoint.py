@@ -42,7 +42,7 @@ def test_it_solves_held_out_problems(model: Model, gen_length: int) -> None:
     found = evaluate(model, TASK, "fast-dllm-dual", 60, batch=10, gen_length=gen_length)
     assert found.accuracy >= 0.9
     assert found.tokens_per_forward > 4
-    assert all(generation.finish_reason == "stop" for generation in found.generations)
+    assert all(outcome.finish_reason == "stop" for outcome in found.outcomes)
 
 
 def test_vanilla_solves_them_one_token_a_step(model: Model) -> None:

@@ -29,6 +29,11 @@ def launches(model: Model) -> int:
     return len(model.engine.launches)
 
 
+def rows(model: Model) -> int:
+    assert isinstance(model.engine, Recorder)
+    return sum(launch.profile.queries for launch in model.engine.launches)
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_generate(system: str, model: Model) -> None:
     result = model.generate(PROMPT, system=system)
@@ -37,6 +42,7 @@ def test_generate(system: str, model: Model) -> None:
     assert result.text == " ".join(f"w{token}" for token in result.token_ids)
     assert (len(result.token_ids), result.finish_reason, result.system) == (16, "complete", system)
     assert result.forwards == launches(model)
+    assert result.rows_sent == result.to_json()["rows_sent"] == rows(model)
     assert result.tokens_per_forward == 16 / result.forwards
     assert result.seconds == pytest.approx(result.engine_seconds + result.host_seconds)
     assert result.trace == []

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from .output import log
+
+# Seconds of what was done last that the time left is estimated from: one decode may take minutes.
+ESTIMATED_FROM = 3600.0
 
 StageProgress = Callable[[str, float], None]
 """Takes a stage's name and the share of it that is done, 0 to 1."""
@@ -18,16 +30,19 @@ PhaseProgress = Callable[[str, str, float], None]
 
 @contextmanager
 def progress_bars() -> Iterator[StageProgress]:
-    """A bar for each stage; nothing is shown before the first begins."""
-    with phase_bars(width=28) as progress:
+    """A bar for each stage, with the time that it has taken and has left; nothing is shown before the first begins."""
+    with phase_bars(width=28, time_left=True) as progress:
         yield lambda stage, share: progress(stage, "", share)
 
 
 @contextmanager
-def phase_bars(width: int) -> Iterator[PhaseProgress]:
+def phase_bars(width: int, time_left: bool = False) -> Iterator[PhaseProgress]:
     """A bar for each stage, with the stage's name in `width` columns before it and its phase behind it."""
-    columns = (SpinnerColumn(), TextColumn(f"{{task.description:<{width}}}", markup=False), BarColumn(32), TimeElapsedColumn())
-    bars = Progress(*columns, TextColumn("{task.fields[phase]}", markup=False), console=log())
+    name = TextColumn(f"{{task.description:<{width}}}", markup=False)
+    columns: list[ProgressColumn] = [SpinnerColumn(), name, BarColumn(24), TimeElapsedColumn()]
+    columns += [TimeRemainingColumn()] if time_left else []
+    columns += [TextColumn("{task.fields[phase]}", markup=False)]
+    bars = Progress(*columns, console=log(), speed_estimate_period=ESTIMATED_FROM)
     tasks: dict[str, TaskID] = {}
 
     def progress(stage: str, phase: str, share: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from dllm_edge.export.parity import task
 from dllm_edge.export.parity.engine_pair import EnginePair
 from dllm_edge.runtime.bundle.bundle import Bundle
-from dllm_edge.runtime.evaluation.evaluate import Evaluation
+from dllm_edge.runtime.evaluation.evaluation import Evaluation
+from dllm_edge.runtime.evaluation.outcome import Outcome
 from dllm_edge.runtime.evaluation.task import find_task
 from dllm_edge.runtime.generate import Model
 from dllm_edge.runtime.systems import SYSTEMS
@@ -41,9 +41,8 @@ def test_every_problem_counts(pair: EnginePair, monkeypatch: pytest.MonkeyPatch,
     def evaluate(model: Model, chosen: Any, system: str, limit: int, progress: Any) -> Evaluation:
         systems.append(system)
         correct = [model is pair.reference or index not in wrong for index in range(limit)]
-        generation: Any = SimpleNamespace(token_ids=[], forwards=1, refresh_forwards=0, engine_seconds=0.0)
-        generation.peak_cache_bytes = generation.steady_cache_bytes = 0
-        return Evaluation(chosen.name, system, model.settings(system), correct, [generation] * limit, 1.0)
+        outcome = Outcome("", "stop", 0, 1, 0, 40, 1.0, 0.5, 0, 0)
+        return Evaluation(chosen.name, system, model.settings(system), correct, [outcome] * limit)
 
     monkeypatch.setattr(task, "evaluate", evaluate)
     level = task.check_task(pair, COUNT, lambda _share: None)

@@ -8,7 +8,9 @@ import pytest
 
 from dllm_edge import DllmEdgeError, Generation, Model, load
 from dllm_edge.demo.task import held_out
+from dllm_edge.runtime.evaluation.conditions import conditions_of
 from dllm_edge.runtime.evaluation.evaluate import evaluate, evaluate_together
+from dllm_edge.runtime.evaluation.journal import Journal
 from dllm_edge.runtime.evaluation.task import Problem, Task, find_task
 from dllm_edge.runtime.scheduler.request import Request
 
@@ -16,7 +18,7 @@ SETTINGS: dict[str, Any] = {"gen_length": 16, "block_length": 8}
 FIELDS = {
     *("system", "settings", "task", "samples", "accuracy", "generated_tokens", "forwards", "refresh_forwards"),
     *("tokens_per_forward", "seconds", "tokens_per_second", "engine_seconds", "host_seconds"),
-    *("peak_cache_bytes", "steady_cache_bytes", "accuracy_low", "accuracy_high"),
+    *("peak_cache_bytes", "steady_cache_bytes", "accuracy_low", "accuracy_high", "rows_sent"),
 }
 
 
@@ -51,9 +53,10 @@ def test_evaluation_adds_up(model: Model) -> None:
     assert set(data) >= FIELDS
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert data["samples"] == len(found.correct) == len(found.generations) == 3
-    assert data["forwards"] == sum(generation.forwards for generation in found.generations)
-    assert data["generated_tokens"] == sum(len(generation.token_ids) for generation in found.generations)
+    assert data["samples"] == len(found.correct) == len(found.outcomes) == 3
+    assert data["forwards"] == sum(outcome.forwards for outcome in found.outcomes)
+    assert data["generated_tokens"] == sum(outcome.generated_tokens for outcome in found.outcomes)
+    assert data["rows_sent"] == sum(outcome.rows_sent for outcome in found.outcomes) > data["forwards"]
     assert data["tokens_per_forward"] == pytest.approx(data["generated_tokens"] / data["forwards"])
     assert data["seconds"] == pytest.approx(data["engine_seconds"] + data["host_seconds"])
     assert data["accuracy_low"] <= data["accuracy"] <= data["accuracy_high"]
@@ -66,7 +69,7 @@ def test_a_batch_gives_the_same_tokens(model: Model) -> None:
     alone, together = (
         evaluate(model, find_task("arithmetic"), "fast-dllm-dual", 3, batch=batch, **SETTINGS) for batch in (1, 2)
     )
-    assert [one.token_ids for one in alone.generations] == [one.token_ids for one in together.generations]
+    assert [one.text for one in alone.outcomes] == [one.text for one in together.outcomes]
     assert alone.forwards == together.forwards
 
 
@@ -97,3 +100,72 @@ def test_settings_are_checked_before_anything_is_decoded(model: Model) -> None:
     with pytest.raises(DllmEdgeError, match="vanilla has no setting 'retention'"):
         evaluate_together(model, find_task("arithmetic"), runs, 2, shares.append)
     assert not shares
+
+
+RUNS: list[tuple[str, dict[str, Any]]] = [("vanilla", SETTINGS), ("fast-dllm-dual", SETTINGS)]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_evaluation_that_was_ended_goes_on(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    decoded: list[str] = []
+    decode, most = model.decode, 3
+
+    def noted(requests: Sequence[Request], max_batch: int = 8) -> list[Generation]:
+        if len(decoded) == most:
+            raise KeyboardInterrupt
+        decoded.append(requests[0].system.name)
+        return decode(requests, max_batch)
+
+    monkeypatch.setattr(model, "decode", noted)
+    task, file = find_task("arithmetic"), tmp_path / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_together(model, task, RUNS, 2 * batch, batch=batch, journal=Journal(file))
+    most, shares = 100, list[float]()
+    found = evaluate_together(model, task, RUNS, 2 * batch, shares.append, batch=batch, journal=Journal(file))
+    assert decoded == ["vanilla", "fast-dllm-dual"] * 2
+    assert shares == [0.75, 1.0]
+    again = evaluate_together(model, task, RUNS, 2 * batch, shares.append, batch=batch, journal=Journal(file))
+    assert [one.to_json() for one in again] == [one.to_json() for one in found]
+    assert (len(decoded), shares[2:]) == (4, [1.0])
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "setting": {"settings": {**SETTINGS, "threshold": 0.5}},
+    "system": {"system": "fast-dllm-prefix"},
+    "seed": {"seed": 1},
+    "batch": {"batch": 2},
+    "task": {"task": "other"},
+    "bundle": {"conditions": {"bundle": "other"}},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_what_has_changed_is_decoded_anew(model: Model, tmp_path: Path, changed: str) -> None:
+    def run(system: str = "fast-dllm-dual", task: str = "counting", **options: Any) -> list[float]:
+        shares: list[float] = []
+        journal = Journal(tmp_path / "journal", options.pop("conditions", {"bundle": "this"}))
+        asked = Task(task, "", 10, find_task("arithmetic").prompts, lambda problem, text: True)
+        settings = {"unmask": "threshold", **options.pop("settings", SETTINGS)}
+        evaluate_together(model, asked, [(system, settings)], 2, shares.append, journal=journal, **options)
+        return shares
+
+    run()
+    assert run(**CHANGES[changed])[0] == (1.0 if changed == "nothing" else 0.0)
+
+
+def test_problems_that_were_decoded_are_not_when_there_are_more(model: Model, tmp_path: Path) -> None:
+    shares: list[float] = []
+    for limit in (2, 4):
+        journal = Journal(tmp_path / "journal")
+        evaluate_together(model, find_task("arithmetic"), RUNS, limit, shares.append, journal=journal)
+    assert shares[5] == 0.5
+
+
+def test_conditions_are_the_bundle_the_engine_and_the_code(model: Model) -> None:
+    found = conditions_of(model, threads=1)
+    assert found["bundle"] == model.bundle.manifest.sha256
+    assert found != conditions_of(model, threads=2)
+    assert {"onnxruntime"} <= set(found["engine"][2])

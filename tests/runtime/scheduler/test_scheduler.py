@@ -50,8 +50,19 @@ def test_counters_are_the_engines_launches(system: str) -> None:
     (end,) = finish(engine, [request(system)])
     assert end.forwards == len(engine.launches) == len(end.trace)
     assert end.refresh_forwards == sum(launch.bind is not None for launch in engine.launches)
+    assert end.rows_sent == sum(launch.profile.queries for launch in engine.launches)
     assert (system in ("vanilla", "saber")) == (end.refresh_forwards == 0)
     assert 0 < end.engine_seconds < end.seconds
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_rows_are_counted_without_padding(system: str) -> None:
+    """Of a sequence the same beside longer ones, whose width its steps and refreshes are padded to."""
+    engine = Recorder(NumpyEngine())
+    alone = [finish(NumpyEngine(), [request(system, prompt)])[0].rows_sent for prompt in PROMPTS]
+    together = [end.rows_sent for end in finish(engine, [request(system, prompt) for prompt in PROMPTS])]
+    assert together == alone
+    assert sum(launch.profile.batch * launch.profile.queries for launch in engine.launches) >= sum(alone)
 
 
 def test_a_batchs_seconds_are_shared() -> None:

@@ -100,7 +100,7 @@ def test_what_early_stop_left_is_not_needed(model: Model) -> None:
     view.update(Changed(view.request, 1, Commit(positions, np.full(8, end), np.ones(8, np.float32))))
     assert "masked" in view.legend().plain
     assert "just committed" in view.legend().plain
-    view.finish(Finished(view.request, "stop", 1, 0, 0.0, 0.0, []))
+    view.finish(Finished(view.request, "stop", 1, 0, 40, 0.0, 0.0, []))
     assert [text.plain.count(MASK) for text in cells(view)] == [0, 0]
     assert cells(view)[1].plain.count(LEFT) == 8
     assert "8 of 16 cells, 8 not needed" in view.counters()
@@ -109,6 +109,6 @@ def test_what_early_stop_left_is_not_needed(model: Model) -> None:
 
 def test_what_a_cancelled_decode_left_is_not_decoded(model: Model) -> None:
     view = CanvasView(model, request(model))
-    view.finish(Finished(view.request, "cancelled", 0, 0, 0.0, 0.0, []))
+    view.finish(Finished(view.request, "cancelled", 0, 0, 0, 0.0, 0.0, []))
     assert "0 of 16 cells, 16 not decoded" in view.counters()
     assert view.legend().plain == "○ not decoded"
