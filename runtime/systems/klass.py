@@ -1,7 +1,7 @@
 """KLASS as its released code runs it on LLaDA: no cache, and distributions are compared from one block to the next.
 
-Every forward predicts all masks from its block on, so when a block begins the rule knows for how long its distributions have stood
-still. By `unmask=klass` in another system each block begins without a history, and its first tokens are ready a step later.
+Every forward predicts all masks from its block on, so when a block begins the rule knows for how long its distributions have
+stood still. By `unmask=klass` in another system each block begins without a history; its first tokens are ready a step later.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ less the largest bounds that, so the n most confident tokens are committed, n th
 
     (H_1 + ... + H_n) - max(H_1 ... H_n) <= bound,    and the most confident always.
 
-The sum never falls as n grows, so the higher the bound, the more tokens. `confidence` chooses what orders them (the paper's error
-proxy: probability, margin or entropy); the bound is on entropies by any order.
+The sum never falls as n grows, so the higher the bound, the more tokens. `confidence` chooses what orders them (the paper's
+error proxy: probability, margin or entropy); by any order it is entropies that are bounded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENTROPY_BOUND = declare(
     Setting(
         "entropy_bound",
         0.1,
-        "Nats that the entropies of `entropy-bound`'s tokens of a step, less the largest, may add up to (0: next to one a step).",
+        "Nats that the entropies of a step's tokens, less the largest, may add up to by `entropy-bound`.",
         least=0.0,
     )
 )
@@ -55,7 +55,7 @@ class EntropyBound(Rule):
         order = ranked(proposals.log_confidence)
         shared = shared_entropy(proposals.entropy[order])
         count = max(1, int(np.count_nonzero(shared <= self.bound)))
-        # Of the last that is committed and the first that is not: the scores that would make up for what the bound leaves or lacks.
+        # Of the last that is committed and the first that is not: what their scores lack or have to spare, as the sum has.
         edge = slice(max(1, count - 1), count + 1)
         self.needed = proposals.confidence[order[edge]] + shared[edge] - self.bound
         return Decision(order[:count])

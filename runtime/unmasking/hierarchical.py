@@ -3,10 +3,9 @@
 The masked positions of a block fall into runs of neighbours. A step commits the most confident token of each run if its
 probability exceeds `low_threshold`, every token above `threshold`, and always the most confident of all.
 
-With a `remask_threshold`, tokens of earlier steps whose probability has fallen below it return to the mask; then at least one
-token more is committed than returns, the most confident of those left, so that each step gains a token. Fewer than there are masks
-return, the least probable. Where the description of the paper leaves open what is compared, it is the probability of
-the token that stands there.
+With a `remask_threshold`, tokens of earlier steps whose probability has fallen below it return to the mask, the least probable,
+and fewer than there are masks. Then at least one token more is committed than returns, the most confident of those left, so
+that each step gains a token. What is compared, where the description leaves it open, is the probability of the token itself.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from .proposals import Proposals, log_of
@@ -84,7 +83,7 @@ class Hierarchical(Rule):
         scores = np.where(masked, proposals.confidence, np.exp(proposals.current_log_probs))
         return Decision(left[commit], remask=remask, scores=scores)
 
-    def _doubted(self, proposals: Proposals, masked: np.ndarray) -> IntArray:
+    def _doubted(self, proposals: Proposals, masked: BoolArray) -> IntArray:
         """Return the committed tokens below `remask_threshold`, the least probable first."""
         if not self.doubtful:
             return np.zeros(0, dtype=np.int64)

@@ -4,10 +4,12 @@ A masked position is ready when the Kullback-Leibler divergence of its distribut
 `kl_threshold` in each of the last `kl_steps` steps, and its confidence exceeds `threshold`. A step commits all that are
 ready; where none is, the quota of the step (one token, unless `steps` says otherwise).
 
-A step returns the K best candidates of a row, not its distribution, so the divergence is taken between coarser ones: the candidates
-that both steps have, each alone, and all other ids together. That is never more than the divergence over all ids (merging ids loses
-information), equal to it where a single id is left to the others (a vocabulary of no more than K ids beside the mask), and close where the others
-hold little, as they do of a row that is sure. The rule begins without a history in each block, but by the system `klass`.
+A step returns the K best candidates of a row, not its distribution, so the divergence is one between coarser ones: what is
+a candidate in both steps, each id alone, and all other ids together. Merging ids loses information, so it is never more
+than the divergence over all ids: a token may be ready that would not be by that, never the reverse. It is equal to it
+where at most one id is no candidate, and close where the others hold little, as they do of a row that is sure.
+
+The rule begins without a history in each block, but by the system `klass`.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class Klass(Rule):
     settings = (THRESHOLD, KL_THRESHOLD, KL_STEPS, STEPS)
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
-        self.least, self.still = settings.threshold, settings.kl_threshold
+        self.least, self.still, self.steps = settings.threshold, settings.kl_threshold, settings.kl_steps
         self.quotas = iter(quotas(budget.masks, max(1, budget.steps - budget.spent)))
         self.history = History(budget.block.stop, settings.kl_steps)
         self.needed: Array = np.zeros(0)
@@ -98,7 +100,8 @@ class Klass(Rule):
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
         count = max(1, next(self.quotas, 1))
         self.history.add(proposals.positions, proposals.topk_ids, proposals.topk_log_probs)
-        highest = self.history.highest(proposals.positions)
+        # Of a block's first steps none is ready, though a history of earlier blocks may be long enough.
+        highest = self.history.highest(proposals.positions) if step + 1 >= self.steps else np.full(len(proposals), np.inf)
         # What each confidence would have to be, if it were to make up for a distribution that moved.
         self.needed = np.maximum(self.least, proposals.confidence + highest - self.still)
         ready = (highest < self.still) & (proposals.log_confidence > log_of(np.array(self.least)))

@@ -28,7 +28,7 @@ DECODERS = {
     "sparse-dllm": systems.sparse_dllm,
     "streaming-dllm": systems.streaming_dllm,
 }
-OWN_RULE = {"saber": systems.saber}
+OWN_RULE = {"saber": systems.saber, "klass": systems.klass}
 """Those that decode by their own alone."""
 
 # Settings that a system differs from the others by, where a test has none for them.
