@@ -99,7 +99,7 @@ STEPS = declare(
     Setting(
         "steps",
         0,
-        "Steps over which `quota`, `schedule` and `klass` spread their tokens (0: one a token).",
+        "Over how many steps `quota`, `schedule` and `klass` spread tokens (0: one a step).",
         least=0,
         most=10**6,
     )
