@@ -17,8 +17,8 @@ from .base import Decoding, System, register
 def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
     history = History(canvas.stop, settings.kl_steps)
     for block, unmasked in unmasking.blocks():
-        assert isinstance(unmasked.rule, Klass)
-        unmasked.rule.history = history
+        if isinstance(unmasked.rule, Klass):
+            unmasked.rule.history = history
         while unmasked.pending:
             result = yield canvas.step(canvas.whole, predict=Block(block.start, canvas.stop))
             ahead = canvas.predicting(Block(block.stop, canvas.stop), result.step)
