@@ -42,6 +42,11 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "factor", "factor": 2.0},
     {"unmask": "factor", "factor": 1.0, "reference_compat": True},
     {"unmask": "frechet", "frechet_margin": -0.5},
+    {"unmask": "entropy-bound", "entropy_bound": 2.0},
+    {"unmask": "hierarchical", "low_threshold": 0.1, "remask_threshold": 0.1},
+    {"unmask": "local-leap", "threshold": 0.5, "leap_threshold": 0.3},
+    {"unmask": "klass", "threshold": 0.2, "kl_threshold": 0.2},
+    {"unmask": "credit", "threshold": 0.5},
     {"unmask": "saber"},
     {"unmask": "saber", "reference_compat": True},
 )

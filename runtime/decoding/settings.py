@@ -96,7 +96,13 @@ BLOCK_LENGTH = declare(
 )
 # A rule may hold a number for each step: these are more than any text takes, and fit.
 STEPS = declare(
-    Setting("steps", 0, "Steps over which `quota` and `schedule` spread their tokens (0: one a token).", least=0, most=10**6)
+    Setting(
+        "steps",
+        0,
+        "Over how many steps `quota`, `schedule` and `klass` spread tokens (0: one a step).",
+        least=0,
+        most=10**6,
+    )
 )
 TEMPERATURE = declare(
     Setting("temperature", 0.0, "Of the Gumbel noise over the candidates (0: the most probable token).", least=0.0, most=100.0)

@@ -33,16 +33,25 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
 
 
 def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
-    """Warn where a setting is read by rules alone, and not by the one that is in use; the rule of its name is named first."""
-    readers = [rule.name for rule in RULES.values() if name in (setting.name for setting in rule.settings)]
-    readers.sort(key=lambda reader: reader != name)
+    """Warn where a setting is read by rules alone, and not by the one that is in use.
+
+    Named first is the rule of the setting's name, then those whose settings begin with it.
+    """
+    places = {rule.name: [setting.name for setting in rule.settings] for rule in RULES.values()}
+    readers = [rule for rule, names in places.items() if name in names]
+    readers.sort(key=lambda reader: (reader != name, places[reader].index(name)))
     shared = name in (setting.name for setting in (*SHARED, *system.settings))
     if readers and not shared and settings.unmask not in readers:
         warnings.warn(
-            f"{name} is not read: {' and '.join(readers)} read{'s' if len(readers) == 1 else ''} it, this decode has "
+            f"{name} is not read: {_listed(readers)} read{'s' if len(readers) == 1 else ''} it, this decode has "
             f"unmask={settings.unmask}: set unmask={readers[0]} with it, or leave {name} out",
             stacklevel=3,
         )
+
+
+def _listed(names: list[str]) -> str:
+    """Return at least one name as `a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def bundle_defaults(bundle: Bundle) -> dict[str, Any]:

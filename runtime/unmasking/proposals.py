@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -44,6 +44,10 @@ class Proposals:
 
     def __len__(self) -> int:
         return int(self.positions.size)
+
+    def instead(self, ids: IntArray, log_confidence: FloatArray) -> Proposals:
+        """Return proposals of other tokens `[m]` for the same positions, of probabilities with these logarithms `[m]`."""
+        return replace(self, ids=ids, confidence=np.exp(log_confidence), log_confidence=log_confidence)
 
     @cached_property
     def topk_ids(self) -> IntArray:

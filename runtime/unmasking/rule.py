@@ -26,7 +26,8 @@ class Decision:
     """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
 
     `scores` `[m]` is what the rule ordered the proposals by (None: their confidence), `remask_scores` `[m]` by what it chose
-    which to remask, NaN of those that it did not judge (None: there is no such order).
+    which to remask, NaN of those that it did not judge (None: there is no such order). `proposals` are those of the rule's own
+    making, of the same positions, whose tokens are committed in place of the model's (None: the model's).
     """
 
     commit: IntArray = field(default_factory=_none)
@@ -34,6 +35,7 @@ class Decision:
     edit: IntArray = field(default_factory=_none)
     scores: FloatArray | None = None
     remask_scores: FloatArray | None = None
+    proposals: Proposals | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ THRESHOLD = declare(
     Setting(
         "threshold",
         0.9,
-        "Least confidence that `threshold` commits; `dynamic-threshold` begins with it.",
+        "Confidence from which on `threshold` commits, and most rules that know more than that.",
         least=0.0,
         most=1.01,
     )

@@ -107,6 +107,7 @@ class BlockUnmasking:
             self.first_alone, self.forward, self.looked_at = False, None, Block(self.block.start + 1, self.block.stop)
         elif len(proposals):
             decision = self.rule.choose(proposals, self.canvas, step)
+            proposals = decision.proposals or proposals
             if self.unmasking.traced:
                 self.unmasking.choices += self._choices(proposals, decision)
             self._apply(proposals, decision)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from . import saber
+from . import credit, klass, saber
 from .model import Forward, Frozen, Model, shifted
 from .rules import (
     Candidate,
@@ -17,13 +18,31 @@ from .rules import (
     candidates,
     dream_count,
     dynamic_threshold,
+    entropy_bound,
     factor,
     frechet,
+    hierarchical,
+    local_leap,
     quota,
     threshold,
     top,
 )
 from .saber import Form, Seen
+
+Rule = Literal[
+    "quota",
+    "threshold",
+    "factor",
+    "frechet",
+    "schedule",
+    "dynamic-threshold",
+    "saber",
+    "entropy-bound",
+    "hierarchical",
+    "local-leap",
+    "klass",
+    "credit",
+]
 
 
 @dataclass(frozen=True)
@@ -31,13 +50,24 @@ class Settings:
     gen_length: int
     block_length: int
     steps: int | None = None  # of the whole generation; None: gen_length
-    unmask: Literal["quota", "threshold", "factor", "frechet", "schedule", "dynamic-threshold", "saber"] = "quota"
+    unmask: Rule = "quota"
     threshold: float = 0.9
     confidence_alpha: float = 0.3  # of the dynamic threshold
     mask_ratio: Literal["window", "block"] = "window"
     factor: float = 1.0
     frechet_margin: float = 0.25
     reference_compat: bool = False  # factor and saber as the published code has them
+    entropy_bound: float = 0.1
+    low_threshold: float = 0.4  # hierarchical
+    remask_threshold: float = 0.0
+    leap_threshold: float = 0.75
+    leap_radius: int = 4
+    kl_threshold: float = 0.01
+    kl_steps: int = 2
+    credit_weight: float = 0.7
+    credit_decay: float = 0.8
+    credit_power: float = 0.2
+    known: int = 32  # of ids, the best that a step returns
     least_commits: int = 2  # Saber
     backtrack_one_in: int = 8
     backtrack: Literal["fall", "probability"] = "fall"
@@ -137,6 +167,8 @@ class Run:
     evictions: list[Eviction] = field(default_factory=list)
     returned: list[list[int]] = field(default_factory=list)
     memories: dict[int, saber.Memory] = field(default_factory=dict)  # by the start of what is decoded together
+    histories: dict[int, klass.History] = field(default_factory=dict)  # by the block's start
+    credits: dict[int, credit.Credits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
@@ -185,22 +217,30 @@ class Run:
         if self.settings.unmask == "saber":
             self._decide_saber(block, result, first_done)
             return
-        options = self._candidates(result, self.masked(block))
-        choice = self._choose(block, [option.confidence for option in options], step, first_done)
-        self._commit(block, options, choice)
+        if self.settings.unmask == "hierarchical":
+            self._decide_hierarchical(block, result, first_done)
+            return
+        positions = self.masked(block)
+        options = self._credited(block, result) if self.settings.unmask == "credit" else self._candidates(result, positions)
+        if self.settings.unmask == "klass":
+            self._commit(block, options, self._choose_klass(block, result, options, step, first_done))
+            return
+        self._commit(block, options, self._choose(block, options, step, first_done))
 
     def decide_first(self, block: Block, result: Forward) -> None:
         """A shifted model's refresh: the block's first token alone, greedily, since no later row predicts it."""
         self._commit(block, self._candidates(result, [block.start]), Choice([0], float("inf")))
 
     def _candidates(self, result: Forward, positions: Sequence[int]) -> list[Candidate]:
-        config = self.model.config
-        logits = shifted(result.logits) if config.shift else result.logits
-        banned = {config.mask_token, *self.settings.banned}
-        return candidates(logits[torch.tensor(positions)], positions, self.settings.confidence, banned)
+        return candidates(self._rows(result, positions), positions, self.settings.confidence, self._banned)
 
-    def _choose(self, block: Block, confidence: list[float], step: int, first_done: bool) -> Choice:
-        settings = self.settings
+    @property
+    def _banned(self) -> set[int]:
+        return {self.model.config.mask_token, *self.settings.banned}
+
+    def _choose(self, block: Block, options: list[Candidate], step: int, first_done: bool) -> Choice:
+        settings, confidence = self.settings, [option.confidence for option in options]
+        positions = [option.position for option in options]
         steps, length = settings.block_steps, block.end - block.start
         match settings.unmask:
             case "quota" if first_done:
@@ -209,14 +249,18 @@ class Run:
                 return top(confidence, quota(length, steps)[step])
             case "schedule":
                 return top(confidence, dream_count(len(confidence), step, steps))
-            case "threshold" | "dynamic-threshold":
+            case "threshold" | "dynamic-threshold" | "credit":
                 return threshold(confidence, self.least(block))
             case "factor":
                 return factor(confidence, settings.factor, settings.reference_compat)
             case "frechet":
                 return frechet(confidence, settings.frechet_margin)
-            case "saber":
-                raise AssertionError("it looks at committed tokens, too")
+            case "entropy-bound":
+                return entropy_bound(confidence, [option.entropy for option in options], settings.entropy_bound)
+            case "local-leap":
+                return local_leap(positions, confidence, settings.threshold, settings.leap_threshold, settings.leap_radius)
+            case "saber" | "hierarchical" | "klass":
+                raise AssertionError("it looks at more than this step's confidences")
 
     def least(self, block: Block) -> float:
         """The threshold of what the last forward proposed, before any of it is committed."""
@@ -228,6 +272,55 @@ class Run:
             counted = list(range(block.start, block.end))
         masks = sum(int(self.canvas[position]) == self.model.config.mask_token for position in counted)
         return dynamic_threshold(settings.threshold, settings.confidence_alpha, Fraction(masks, len(counted)))
+
+    def _rows(self, result: Forward, positions: Sequence[int]) -> Tensor:
+        """The logits that predict these positions, float64."""
+        logits = shifted(result.logits) if self.model.config.shift else result.logits
+        return logits[torch.tensor(positions, dtype=torch.int64)].double()
+
+    def _credited(self, block: Block, result: Forward) -> list[Candidate]:
+        settings, positions = self.settings, self.masked(block)
+        form = credit.Form(settings.credit_weight, settings.credit_decay, settings.credit_power, settings.known)
+        memory = self.credits.setdefault(block.start, credit.Credits())
+        credit.decay(memory, form)
+        rows = zip(positions, self._rows(result, positions), strict=True)
+        return [credit.candidate(memory, position, logits, self._banned, form) for position, logits in rows]
+
+    def _choose_klass(self, block: Block, result: Forward, options: list[Candidate], step: int, first_done: bool) -> Choice:
+        settings = self.settings
+        history = self.history(block)
+        self.note(history, result, [option.position for option in options])
+        length, steps = block.end - block.start - first_done, max(1, settings.block_steps - first_done)
+        counts = quota(length, steps)
+        place = step - first_done
+        count = max(1, counts[place] if place < len(counts) else 1)
+        early = step < settings.kl_steps - 1
+        highest = [inf if early else history.highest(option.position, settings.kl_steps) for option in options]
+        form = klass.Form(settings.threshold, settings.kl_threshold, settings.kl_steps)
+        return klass.choose([option.confidence for option in options], highest, count, form)
+
+    def history(self, block: Block) -> klass.History:
+        return self.histories.setdefault(block.start, klass.History())
+
+    def note(self, history: klass.History, result: Forward, positions: Sequence[int]) -> None:
+        for position, logits in zip(positions, self._rows(result, positions), strict=True):
+            history.add(position, torch.log_softmax(logits, -1), self._banned, self.settings.known)
+
+    def _decide_hierarchical(self, block: Block, result: Forward, first_done: bool) -> None:
+        """Tokens of earlier steps that have become improbable return; one more than these is committed at least."""
+        settings, masked = self.settings, self.masked(block)
+        options = self._candidates(result, masked)
+        standing = [position for position in range(block.start + first_done, block.end) if position not in masked]
+        rows = torch.softmax(self._rows(result, standing), -1)
+        current = sorted((float(row[self.canvas[position]]), position) for position, row in zip(standing, rows, strict=True))
+        doubted = [position for probability, position in current if probability < settings.remask_threshold]
+        returned = doubted[: len(masked) - 1]
+        confidence = [option.confidence for option in options]
+        choice = hierarchical(masked, confidence, settings.low_threshold, settings.threshold, len(returned) + 1)
+        if settings.remask_threshold:
+            nearest = min((abs(probability - settings.remask_threshold) for probability, _ in current), default=inf)
+            choice = Choice(choice.indices, min(choice.slack, nearest))
+        self._commit(block, options, choice, returned)
 
     def _decide_saber(self, block: Block, result: Forward, first_done: bool) -> None:
         """A first token that a full forward alone predicts is out of its hands."""

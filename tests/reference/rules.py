@@ -24,6 +24,7 @@ class Candidate:
     token: int
     confidence: float
     margin: float  # between the two largest logits that may be chosen
+    entropy: float = 0.0  # over all ids
 
 
 def quota(masks: int, steps: int) -> list[int]:
@@ -108,6 +109,61 @@ def frechet(confidence: Sequence[float], margin: float) -> Choice:
     return Choice(sorted(rank[:count]), min(_gap(order, count), nearest))
 
 
+def entropy_bound(confidence: Sequence[float], entropy: Sequence[float], bound: float) -> Choice:
+    """EB-Sampler: the largest n whose best n have entropies that add up to at most bound, their largest left out."""
+    rank = ranked(confidence)
+    spent = {}
+    for n in range(1, len(rank) + 1):
+        best = [entropy[index] for index in rank[:n]]
+        spent[n] = math.fsum(best) - max(best)
+    count = max([n for n, value in spent.items() if value <= bound], default=1)
+    near = min((abs(spent[n] - bound) for n in (count, count + 1) if 1 < n <= len(rank)), default=math.inf)
+    return Choice(sorted(rank[:count]), min(near, _gap([confidence[index] for index in rank], count)))
+
+
+def runs(positions: Sequence[int]) -> list[list[int]]:
+    """The indices of neighbouring positions, run by run."""
+    found: list[list[int]] = []
+    for index, position in enumerate(positions):
+        if index and position == positions[index - 1] + 1:
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return found
+
+
+def hierarchical(positions: Sequence[int], confidence: Sequence[float], low: float, high: float, least: int = 1) -> Choice:
+    """dInfer: each run's best above low, all above high; then the most confident until there are `least`."""
+    rank = ranked(confidence)
+    chosen = {index for index, value in enumerate(confidence) if value > high}
+    slack = min(abs(value - high) for value in confidence)
+    for run in runs(positions):
+        best = min(run, key=rank.index)
+        others = [confidence[best] - confidence[index] for index in run if index != best]
+        slack = min(slack, abs(confidence[best] - low), *others)
+        if confidence[best] > low:
+            chosen.add(best)
+    wanted = [index for index in rank if index not in chosen]
+    missing = max(0, least - len(chosen))
+    slack = min(slack, _gap([confidence[index] for index in wanted], missing))
+    return Choice(sorted(chosen | set(wanted[:missing])), slack)
+
+
+def local_leap(positions: Sequence[int], confidence: Sequence[float], tau: float, relaxed: float, radius: int) -> Choice:
+    """LocalLeap: all of at least tau, of at least relaxed within the radius of those, or the best."""
+    anchors = [position for position, value in zip(positions, confidence, strict=True) if value >= tau]
+    if not anchors:
+        best = top(confidence, 1)
+        return Choice(best.indices, min(best.slack, tau - max(confidence)))
+    chosen, slack = [], math.inf
+    for index, (position, value) in enumerate(zip(positions, confidence, strict=True)):
+        if value >= tau or (value >= relaxed and any(abs(position - anchor) <= radius for anchor in anchors)):
+            chosen.append(index)
+        near = max(other for place, other in zip(positions, confidence, strict=True) if abs(place - position) <= radius)
+        slack = min(slack, abs(max(value - tau, min(value - relaxed, near - tau))))
+    return Choice(chosen, slack)
+
+
 def candidates(logits: Tensor, positions: Sequence[int], kind: ConfidenceKind, banned: Collection[int]) -> list[Candidate]:
     """logits: [n, V], the rows that predict the positions. Banned ids are never chosen, yet keep their probability."""
     wide = logits.double()
@@ -127,7 +183,8 @@ def candidates(logits: Tensor, positions: Sequence[int], kind: ConfidenceKind, b
             confidence = first.exp() - second.exp()
         case "entropy":
             confidence = (log_probability.exp() * log_probability).sum(-1)
+    entropy = -(log_probability.exp() * log_probability).sum(-1)
     return [
-        Candidate(position, int(token[row]), float(confidence[row]), float(first[row] - second[row]))
+        Candidate(position, int(token[row]), float(confidence[row]), float(first[row] - second[row]), float(entropy[row]))
         for row, position in enumerate(positions)
     ]

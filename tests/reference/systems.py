@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .decoding import Block, Decoded, Eviction, Run, Settings
+from .klass import History
 from .model import Forward, Frozen, Model
 
 
@@ -27,6 +28,20 @@ def saber(model: Model, prompt: list[int], settings: Settings) -> Decoded:
         region = Block(len(prompt), block.end)
         while run.open(region):
             run.decide(region, run.forward(), 0)
+    return run.decoded()
+
+
+def klass(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """KLASS' released code: no cache; all masks from the block on are compared with what they were a forward ago."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        run.histories[block.start] = run.histories[len(prompt)] if run.histories else History()
+        for step in count():
+            if not run.open(block):
+                break
+            result = run.forward()
+            run.note(run.history(block), result, run.masked(Block(block.end, len(run.canvas))))
+            run.decide(block, result, step)
     return run.decoded()
 
 

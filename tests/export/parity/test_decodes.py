@@ -33,9 +33,14 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("fast-dllm-dual", "threshold"),
         ("sparse-dllm", "quota"),
         ("saber", "saber"),
+        ("klass", "klass"),
         ("streaming-dllm", "dynamic-threshold"),
+        ("fast-dllm-dual", "credit"),
+        ("fast-dllm-dual", "entropy-bound"),
         ("fast-dllm-dual", "factor"),
         ("fast-dllm-dual", "frechet"),
+        ("fast-dllm-dual", "hierarchical"),
+        ("fast-dllm-dual", "local-leap"),
         ("fast-dllm-dual", "schedule"),
     ]
 

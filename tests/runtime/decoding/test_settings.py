@@ -9,6 +9,8 @@ from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.settings import DECLARED, Setting, Settings, declare, with_settings
 from dllm_edge.runtime.systems import SYSTEMS, find_system
 
+COMPARING = ("hierarchical", "local-leap", "klass")
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -29,7 +31,10 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"threshold": None}, "threshold=None: must be a number"),
         ({"kernel": 0}, "kernel=0: must be at least 1"),
         ({"kernel": 4}, "kernel=4: must be odd"),
-        ({"unmask": "all"}, "unmask=all: must be one of dynamic-threshold, factor, frechet, quota, saber, schedule, threshold"),
+        (
+            {"unmask": "all"},
+            "unmask=all: must be one of credit, dynamic-threshold, entropy-bound, factor, frechet, ",
+        ),
         ({"confidence": "best"}, "confidence=best: must be one of maskgit_plus, topk_margin, entropy, random"),
         ({"threshold": -0.1}, "threshold=-0.1: must be between 0 and 1.01"),
         ({"threshold": 1.02}, "threshold=1.02: must be between 0 and 1.01"),
@@ -54,6 +59,18 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"least_commits": 0}, "least_commits=0: must be at least 1"),
         ({"backtrack_one_in": -1}, "backtrack_one_in=-1: must be at least 0"),
         ({"backtrack": "rise"}, "backtrack=rise: must be one of fall, probability"),
+        ({"unmask": "credit", "confidence": "topk_margin"}, "has none, use confidence=maskgit_plus"),
+        *(({"unmask": rule, "confidence": "entropy"}, f"unmask={rule} compares probabilities") for rule in COMPARING),
+        ({"entropy_bound": -0.1}, "entropy_bound=-0.1: must be at least 0"),
+        ({"low_threshold": 1.5}, "low_threshold=1.5: must be between 0 and 1.01"),
+        ({"remask_threshold": 1.5}, "remask_threshold=1.5: must be between 0 and 1"),
+        ({"leap_threshold": 1.5}, "leap_threshold=1.5: must be between 0 and 1.01"),
+        ({"leap_radius": -1}, "leap_radius=-1: must be at least 0"),
+        ({"kl_threshold": -0.1}, "kl_threshold=-0.1: must be at least 0"),
+        ({"kl_steps": 0}, "kl_steps=0: must be at least 1"),
+        ({"credit_weight": -0.1}, "credit_weight=-0.1: must be between 0 and 100"),
+        ({"credit_decay": 1.5}, "credit_decay=1.5: must be between 0 and 1"),
+        ({"credit_power": -0.1}, "credit_power=-0.1: must be between 0 and 100"),
         ({"frechet_margin": 1.5}, "frechet_margin=1.5: must be between -1e+06 and 1"),
         ({"gen_length": 64, "block_length": 32, "steps": 7}, "steps=7 do not spread evenly over 2 blocks: use a multiple of 2"),
         ({"gen_length": 64, "block_length": 32, "steps": 1}, "steps=1 do not spread evenly over 2 blocks: use a multiple of 2"),
@@ -147,8 +164,8 @@ def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
         ("threshold", {}, "must be a number"),
         ("early_stop", "maybe", "early_stop=maybe: must be true or false"),
         ("early_stop", 2, "early_stop=2: must be true or false"),
-        ("unmask", None, "unmask=None: must be one of dynamic-threshold"),
-        ("unmask", ["quota"], "must be one of dynamic-threshold"),
+        ("unmask", None, "unmask=None: must be one of credit"),
+        ("unmask", ["quota"], "must be one of credit"),
         ("temprature", "1", "any has no setting 'temprature'; did you mean 'temperature'? it has gen_length, block_length"),
     ],
 )

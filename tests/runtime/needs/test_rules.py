@@ -65,19 +65,7 @@ class Distance(Rule):
         return Decision(below if below.size else ranked(-scores)[:1], scores=-scores)
 
 
-class EntropyBound(Rule):
-    """EB-sampler: the most certain while their entropies but for the largest add up to no more than a bound."""
-
-    name, summary = "entropy-bound", ""
-
-    def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
-        order = proposals.entropy.argsort(kind="stable")
-        entropy = proposals.entropy[order]
-        within = entropy.cumsum() - entropy <= np.float32(0.1)
-        return Decision(order[: max(1, int(within.sum()))])
-
-
-ADDED: tuple[type[Rule], ...] = (Stable, Convolutional, Distance, EntropyBound)
+ADDED: tuple[type[Rule], ...] = (Stable, Convolutional, Distance)
 
 
 @pytest.fixture(autouse=True)
@@ -141,14 +129,6 @@ def test_convolutional_weighs_by_the_tokens_around() -> None:
 def test_distance_to_the_first_mask_counts(entropy: list[float], penalty: float, expected: list[int]) -> None:
     decision = begun(Distance, distance_penalty=penalty).choose(with_entropy(entropy), CANVAS, 0)
     assert decision.commit.tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("entropy", "expected"),
-    [([0.9, 0.01, 0.2, 0.05], [1, 3, 2]), ([0.9, 0.8], [1]), ([0.1, 0.1, 0.1], [0, 1]), ([0.0, 0.0, 0.3], [0, 1, 2])],
-)
-def test_entropies_but_the_largest_are_bounded(entropy: list[float], expected: list[int]) -> None:
-    assert begun(EntropyBound).choose(with_entropy(entropy), CANVAS, 0).commit.tolist() == expected
 
 
 @pytest.mark.parametrize("name", [rule.name for rule in ADDED])

@@ -29,7 +29,7 @@ DECODERS = {
     "streaming-dllm": systems.streaming_dllm,
     "free-cache": free_cache.free_cache,
 }
-OWN_RULE = {"saber": systems.saber}
+OWN_RULE = {"saber": systems.saber, "klass": systems.klass}
 """Those that decode by their own alone."""
 
 # Settings that a system differs from the others by, where a test has none for them.

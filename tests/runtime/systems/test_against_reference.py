@@ -18,7 +18,7 @@ from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
 torch = pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load  # noqa: E402
-from .reference_runs import DECODERS, OWN_RULE, Pair, first_difference, returned_in  # noqa: E402
+from .reference_runs import DECODERS, Pair, first_difference, returned_in  # noqa: E402
 
 PROMPTS = [np.random.default_rng(length).integers(0, 250, length).tolist() for length in (5, 14, 9)]
 SIZES: dict[str, Any] = {"gen_length": 24, "block_length": 8, "early_stop": False}
@@ -43,6 +43,18 @@ RULES: tuple[dict[str, Any], ...] = (
     {**ONE, "unmask": "schedule", "confidence": "topk_margin", "steps": 8},
     {**ONE, "unmask": "schedule", "confidence": "entropy"},
     {**SIZES, "unmask": "schedule", "confidence": "entropy", "steps": 12},
+)
+# What they know goes beyond a step's probabilities: entropies, neighbours, earlier steps.
+KNOWING: tuple[dict[str, Any], ...] = (
+    {**SIZES, "unmask": "entropy-bound", "entropy_bound": 4.0},
+    {**SIZES, "unmask": "entropy-bound", "entropy_bound": 9.0, "confidence": "topk_margin"},
+    {**SIZES, "unmask": "hierarchical", "low_threshold": 0.1, "threshold": 0.4},
+    {**SIZES, "unmask": "hierarchical", "low_threshold": 0.1, "threshold": 0.4, "remask_threshold": 0.1},
+    {**SIZES, "unmask": "local-leap", "threshold": 0.3, "leap_threshold": 0.15, "leap_radius": 2},
+    {**SIZES, "unmask": "klass", "threshold": 0.15, "kl_threshold": 0.5},
+    {**SIZES, "unmask": "klass", "threshold": 0.1, "kl_threshold": 0.3, "kl_steps": 1, "steps": 12},
+    {**SIZES, "unmask": "credit", "threshold": 0.3},
+    {**SIZES, "unmask": "credit", "threshold": 0.5, "credit_weight": 2.0, "credit_decay": 0.9, "credit_power": 0.5},
 )
 EVICTION: tuple[dict[str, Any], ...] = tuple(
     {**SIZES, **rule, "retention": retention, "kernel": kernel, "delay": delay}
@@ -130,7 +142,26 @@ def test_tokens_and_forwards(system: str, pair: Pair) -> None:
     assert len([count for count in most if 1 < count < 8]) > len(most) / 2, "too few steps of several tokens to prove anything"
 
 
-@pytest.mark.parametrize("system", [*DECODERS, *OWN_RULE])
+@pytest.mark.parametrize("system", ["vanilla", "fast-dllm-dual"])
+def test_rules_that_know_more(system: str, pair: Pair) -> None:
+    most = check(pair, system, KNOWING)
+    assert len([count for count in most if 1 < count < 8]) > len(most) / 2, "too few steps of several tokens to prove anything"
+    remasking = next(rule for rule in KNOWING if "remask_threshold" in rule)
+    assert any(any(returned_in(pair.runtime(system, [prompt], **remasking)[0])) for prompt in PROMPTS)
+
+
+def test_klass_from_block_to_block(pair: Pair) -> None:
+    """Its own system, by histories that outlive a block: others take more forwards."""
+    rules = [rule for rule in KNOWING if rule["unmask"] == "klass"]
+    check(pair, "klass", (*rules, {**SIZES, "unmask": "klass", "threshold": 0.1, "kl_threshold": 1.0, "kl_steps": 3}))
+    own, plain = (
+        sum(pair.runtime(system, [prompt], **rule)[0].forwards for rule in rules for prompt in PROMPTS)
+        for system in ("klass", "vanilla")
+    )
+    assert own < plain
+
+
+@pytest.mark.parametrize("system", [*DECODERS, "saber"])
 def test_saber(system: str, pair: Pair) -> None:
     """Its own system, whose rule outlives a block, and each other one; tokens go back to the mask in all of them."""
     check(pair, system, SABER)

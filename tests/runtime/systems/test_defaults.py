@@ -25,7 +25,7 @@ def bundle(tmp_path: Path) -> Bundle:
         (
             "vanilla",
             {"threshold": "0.8"},
-            "threshold is not read: threshold and dynamic-threshold read it, .* unmask=quota: set unmask=threshold",
+            "threshold is not read: threshold, credit, .* and local-leap read it, .* unmask=quota: set unmask=threshold",
         ),
         (
             "vanilla",
@@ -37,7 +37,11 @@ def bundle(tmp_path: Path) -> Bundle:
             {"mask_ratio": "block", "unmask": "quota"},
             "mask_ratio is not read: dynamic-threshold reads it, .* unmask=quota: set unmask=dynamic-threshold",
         ),
-        ("fast-dllm-dual", {"steps": 0}, "steps is not read: quota and schedule read it, .* unmask=threshold"),
+        (
+            "fast-dllm-dual",
+            {"steps": 0},
+            "steps is not read: quota, schedule and klass read it, .*: set unmask=quota",
+        ),
     ],
 )
 def test_a_setting_that_the_rule_does_not_read(bundle: Bundle, system: str, changes: dict[str, Any], warning: str) -> None:

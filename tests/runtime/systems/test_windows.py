@@ -41,6 +41,14 @@ def test_saber_sends_everything_and_looks_at_all_that_was_decoded() -> None:
     assert [step for index, step in enumerate(predicted) if step not in predicted[:index]] == [FIRST, FIRST + SECOND]
 
 
+def test_klass_sends_everything_and_predicts_all_from_the_block_on() -> None:
+    engine = Recorder(NumpyEngine())
+    (end,) = finish(engine, [request("klass", early_stop=False, unmask="klass")])
+    assert {sent(launch)[0] for launch in engine.launches} == {"whole"}
+    predicted = [step.predicts.tolist() for step in end.trace]
+    assert [step for index, step in enumerate(predicted) if step not in predicted[:index]] == [FIRST + SECOND, SECOND]
+
+
 def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:
     assert steps("fast-dllm-prefix") == [
         REFRESH,
