@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -44,6 +44,12 @@ class Proposals:
 
     def __len__(self) -> int:
         return int(self.positions.size)
+
+    def taking(self, candidates: IntArray) -> Proposals:
+        """Return these with other tokens: of each position the candidate of that number, `[m]`, and its probability."""
+        rows = np.arange(len(self))
+        log_probs = self.topk_log_probs[rows, candidates]
+        return replace(self, ids=self.topk_ids[rows, candidates], confidence=np.exp(log_probs), log_confidence=log_probs)
 
     @cached_property
     def topk_ids(self) -> IntArray:

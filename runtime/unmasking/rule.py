@@ -24,15 +24,19 @@ def _none() -> IntArray:
 class Decision:
     """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
 
+    `candidates` `[m]` says which of its K candidates each position takes (None: the one that is proposed).
     `scores` `[m]` is what the rule ordered the proposals by (None: their confidence), `remask_scores` `[m]` by what it chose
-    which to remask, NaN of those that it did not judge (None: there is no such order).
+    which to remask, NaN of those that it did not judge (None: there is no such order), and `remask_gates` are the scores at
+    which that would have changed, beyond their order.
     """
 
     commit: IntArray = field(default_factory=_none)
     remask: IntArray = field(default_factory=_none)
     edit: IntArray = field(default_factory=_none)
+    candidates: IntArray | None = None
     scores: FloatArray | None = None
     remask_scores: FloatArray | None = None
+    remask_gates: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Rule:
     settings: ClassVar[tuple[Setting, ...]] = ()
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
     """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
+    revises: bool = False
+    """Whether the rule wants another forward over a block that has no masks left, to edit it."""
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         """Begin a block."""

@@ -82,8 +82,9 @@ class BlockUnmasking:
 
     @property
     def pending(self) -> bool:
-        """Whether the block has masks left that are worth decoding."""
-        return not self.complete and (self.unmasking.finishes_block or not self.unmasking.stopped)
+        """Whether the block has masks left that are worth decoding, or tokens that its rule would look at again."""
+        wanted = self.unmasking.finishes_block or not self.unmasking.stopped
+        return wanted and (not self.complete or self.rule.revises)
 
     def commit(self, result: StepResult) -> None:
         """Do what the rule decides over the block's positions that the forward predicts."""
@@ -95,6 +96,8 @@ class BlockUnmasking:
             self.first_alone, self.forward, self.looked_at = False, None, Block(self.block.start + 1, self.block.stop)
         elif len(proposals):
             decision = self.rule.choose(proposals, self.canvas, step)
+            if decision.candidates is not None:
+                proposals = proposals.taking(decision.candidates)
             if self.unmasking.traced:
                 self.unmasking.choices += self._choices(proposals, decision)
             self._apply(proposals, decision)
@@ -106,7 +109,7 @@ class BlockUnmasking:
         )
         if decision.remask_scores is not None:
             judged = ~np.isnan(decision.remask_scores)
-            yield Choice(proposals.positions[judged], decision.remask_scores[judged], ())
+            yield Choice(proposals.positions[judged], decision.remask_scores[judged], decision.remask_gates)
 
     def _apply(self, proposals: Proposals, decision: Decision) -> None:
         for indices, change in ((decision.commit, self.canvas.commit), (decision.edit, self.canvas.edit)):
