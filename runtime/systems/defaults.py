@@ -10,7 +10,7 @@ from ...graphs.errors import DllmEdgeError
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import DECODING, damaged
 from ..decoding.settings import Settings, parse_setting, with_settings
-from ..unmasking.rule import RULES
+from ..unmasking.rule import RULES, UNMASK
 from . import find_system, fitting_systems
 from .base import SHARED, System
 
@@ -33,13 +33,16 @@ def settings_of(bundle: Bundle, system: str, changes: Mapping[str, Any]) -> Sett
 
 
 def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
-    """Warn where a setting is read by rules alone, and not by the one that is in use; the rule of its name is named first."""
+    """Warn where a setting is read by rules alone, and not by the one that is in use.
+
+    The rule of its name is named first, or the default one.
+    """
     readers = [rule.name for rule in RULES.values() if name in (setting.name for setting in rule.settings)]
-    readers.sort(key=lambda reader: reader != name)
+    readers.sort(key=lambda reader: (reader != name, reader != UNMASK.default))
     shared = name in (setting.name for setting in (*SHARED, *system.settings))
     if readers and not shared and settings.unmask not in readers:
         warnings.warn(
-            f"{name} is not read: {' and '.join(readers)} read{'s' if len(readers) == 1 else ''} it, this decode has "
+            f"{name} is not read: {' and '.join(filter(None, (', '.join(readers[:-1]), readers[-1])))} read{'s' if len(readers) == 1 else ''} it, this decode has "
             f"unmask={settings.unmask}: set unmask={readers[0]} with it, or leave {name} out",
             stacklevel=3,
         )

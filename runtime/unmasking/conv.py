@@ -1,4 +1,4 @@
-"""Convolutional decoding (Conv): far from all context a model repeats what is frequent, so what lies near decided tokens counts more.
+"""Convolutional decoding (2025): far from all context a model repeats what is frequent, so what is near decided tokens leads.
 
 A mask's weight is tanh(`conv_mult` n), n the decided tokens among the `conv_window` around it, those of the prompt, too. The
 default is the form for LLaDA: a step commits its quota of the masks whose confidence times weight is highest. Masks out of
@@ -64,7 +64,7 @@ class Conv(Rule):
     """The masks that are both sure and near what is decided."""
 
     name = "conv"
-    summary = "a quota of the highest probability x tanh(`conv_mult` x decided tokens among the `conv_window` around) (Conv)"
+    summary = "a quota of the highest probability x tanh(`conv_mult` x decided tokens in the `conv_window` around) (Conv)"
     settings = (CONV_MULT, CONV_WINDOW, CONV_TOP_K, STEPS)
 
     def __init__(self, settings: Settings, budget: Budget) -> None:

@@ -17,7 +17,7 @@ THRESHOLD = declare(
     Setting(
         "threshold",
         0.9,
-        "Least confidence that `threshold` commits; `dynamic-threshold` begins with it.",
+        "Least confidence that `threshold` commits; `dynamic-threshold` begins with it; `wino` and `token-editing` exceed it.",
         least=0.0,
         most=1.01,
     )

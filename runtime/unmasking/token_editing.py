@@ -1,9 +1,9 @@
 """Token editing (LLaDA2.1): committed tokens of a block become others as soon as the model prefers others.
 
-A step commits every mask surer than `threshold`, and at least the best; at the same time each committed token of the block whose
-position has another best candidate, surer than `edit_threshold`, becomes that. A block without masks goes on until a step
-changes nothing, for `max_post_edit_steps` at most. Given tokens stay; so does a first token that only a full pass predicts.
-The optional penalty on what the left neighbour says is not there.
+A step commits every mask surer than `threshold`, and at least the best; at the same time each committed token of the block
+whose position has another best candidate, surer than `edit_threshold`, becomes that. A block without masks goes on until a
+step changes nothing, for `max_post_edit_steps` at most. Given tokens stay; so does a first token that only a full pass
+predicts. The optional penalty on the left neighbour's token is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EDIT_THRESHOLD = declare(
     Setting(
         "edit_threshold",
         0.5,
-        "What a token's confidence exceeds that `token-editing` writes over another.",
+        "What the confidence in a token exceeds that `token-editing` writes over another.",
         least=0.0,
         most=1.0,
     )
@@ -37,15 +37,12 @@ class TokenEditing(Rule):
     """All masks that are sure, and at least the best; and other tokens over those that the model would write no more."""
 
     name = "token-editing"
-    summary = (
-        "all above `threshold`, and always the best; writes candidates above `edit_threshold` over other tokens (LLaDA2.1)"
-    )
+    summary = "all above `threshold`, and always the best; other tokens become candidates above `edit_threshold` (LLaDA2.1)"
     settings = (THRESHOLD, EDIT_THRESHOLD, MAX_POST_EDIT_STEPS)
     looks_at = "all"
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.least, self.least_edit, self.post_edits = settings.threshold, settings.edit_threshold, settings.max_post_edit_steps
-        self.revises = self.post_edits > 0
 
     def choose(self, proposals: Proposals, canvas: Canvas, step: int) -> Decision:
         masked = proposals.current_ids == canvas.mask_token_id
@@ -54,9 +51,8 @@ class TokenEditing(Rule):
         sure = np.count_nonzero(proposals.log_confidence[left] > log_of(np.array(self.least)))
         other = ~masked & (proposals.ids != proposals.current_ids)
         edit = (other & (proposals.log_confidence > log_of(np.array(self.least_edit)))).nonzero()[0]
-        if not left.size:
-            self.post_edits -= 1
-            self.revises = bool(edit.size) and self.post_edits > 0
+        self.post_edits -= not left.size
+        self.revises = bool(left.size or edit.size) and self.post_edits > 0
         return Decision(best[: max(1, int(sure))], edit=edit)
 
     def gates(self) -> Sequence[float]:

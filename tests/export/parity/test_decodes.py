@@ -31,12 +31,15 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("vanilla", "quota"),
         ("fast-dllm-prefix", "threshold"),
         ("fast-dllm-dual", "threshold"),
+        ("wino", "wino"),
         ("sparse-dllm", "quota"),
+        ("conv", "conv"),
         ("saber", "saber"),
         ("streaming-dllm", "dynamic-threshold"),
         ("fast-dllm-dual", "factor"),
         ("fast-dllm-dual", "frechet"),
         ("fast-dllm-dual", "schedule"),
+        ("fast-dllm-dual", "token-editing"),
     ]
 
 
