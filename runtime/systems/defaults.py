@@ -41,8 +41,9 @@ def _warn_if_unread(name: str, settings: Settings, system: System) -> None:
     readers.sort(key=lambda reader: (reader != name, reader != UNMASK.default))
     shared = name in (setting.name for setting in (*SHARED, *system.settings))
     if readers and not shared and settings.unmask not in readers:
+        read_by = f"{', '.join(readers[:-1])} and {readers[-1]} read" if readers[1:] else f"{readers[0]} reads"
         warnings.warn(
-            f"{name} is not read: {' and '.join(filter(None, (', '.join(readers[:-1]), readers[-1])))} read{'s' if len(readers) == 1 else ''} it, this decode has "
+            f"{name} is not read: {read_by} it, this decode has "
             f"unmask={settings.unmask}: set unmask={readers[0]} with it, or leave {name} out",
             stacklevel=3,
         )

@@ -71,7 +71,7 @@ register(
         since="2025-07",
         decode=decode,
         attention=("bidirectional",),
-        rules=("saber", "wino"),
+        rules=("wino", "saber"),
         defaults={"unmask": "wino", "threshold": 0.6, "block_length": 128},
     )
 )

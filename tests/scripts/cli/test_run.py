@@ -96,7 +96,7 @@ BAD_INPUT = {
     "value out of range": (("--set", "threshold=7"), "threshold=7.0: must be between 0 and 1.01"),
     "value that is no number": (("--set", "threshold=nan"), "threshold=nan: must be between"),
     "wrong type": (("--set", "steps=many"), "steps=many: must be a whole number"),
-    "wrong choice": (("--set", "unmask=all"), "unmask=all: must be one of conv, "),
+    "wrong choice": (("--set", "unmask=all"), "unmask=all: must be one of "),
     "no assignment": (("--set", "threshold"), "--set threshold: must be key=value"),
     "steps that do not fit": (("--gen-length", "33", "--set", "steps=7"), "steps=7 do not spread evenly over 2 blocks"),
     "prompt too long": (("--prompt", "x " * 600), "this model has 512"),
