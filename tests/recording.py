@@ -49,6 +49,10 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "credit", "threshold": 0.5},
     {"unmask": "saber"},
     {"unmask": "saber", "reference_compat": True},
+    {"unmask": "conv", "steps": 16, "conv_window": 8, "conv_mult": 0.1},
+    {"unmask": "conv", "steps": 16, "conv_top_k": 5},
+    {"unmask": "wino", "threshold": 0.3},
+    {"unmask": "token-editing", "threshold": 0.3, "edit_threshold": 0.1},
 )
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
     "fast-dllm-prefix": ({"refresh": 3},),

@@ -194,8 +194,8 @@ def _targets(forward: Forward) -> int:
 
 
 def _is_whole(sequence: Sequence, step: Step) -> bool:
-    """Whether the step sends a whole canvas and reads no cache."""
-    return step.visible is None and step.input_ids.size == len(sequence.request.canvas)
+    """Whether the step sends a whole canvas, or more than that, and reads no cache."""
+    return step.visible is None and step.input_ids.size >= len(sequence.request.canvas)
 
 
 def _urgency(group: list[Sequence]) -> tuple[int, int]:

@@ -49,6 +49,11 @@ class Proposals:
         """Return proposals of other tokens `[m]` for the same positions, of probabilities with these logarithms `[m]`."""
         return replace(self, ids=ids, confidence=np.exp(log_confidence), log_confidence=log_confidence)
 
+    def taking(self, candidates: IntArray) -> Proposals:
+        """Return these with other tokens: of each position the candidate of that number, `[m]`, and its probability."""
+        rows = np.arange(len(self))
+        return self.instead(self.topk_ids[rows, candidates], self.topk_log_probs[rows, candidates])
+
     @cached_property
     def topk_ids(self) -> IntArray:
         """`[m, K]`: the candidates of each position, best first."""

@@ -26,8 +26,9 @@ class Decision:
     """Indices into the proposals: of masked positions to commit, and of committed ones to remask or to edit.
 
     `scores` `[m]` is what the rule ordered the proposals by (None: their confidence), `remask_scores` `[m]` by what it chose
-    which to remask, NaN of those that it did not judge (None: there is no such order). `proposals` are those of the rule's own
-    making, of the same positions, whose tokens are committed in place of the model's (None: the model's).
+    which to remask, NaN of those that it did not judge (None: there is no such order), and `remask_gates` are the scores at
+    which that would have changed, beyond their order. `proposals` are those of the rule's own making, of the same positions,
+    whose tokens are committed in place of the model's (None: the model's).
     """
 
     commit: IntArray = field(default_factory=_none)
@@ -36,6 +37,7 @@ class Decision:
     scores: FloatArray | None = None
     remask_scores: FloatArray | None = None
     proposals: Proposals | None = None
+    remask_gates: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Rule:
     """How it trades accuracy for speed: what a bench varies (None: it has no setting for that)."""
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
     """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
+    revises: bool = False
+    """Whether the rule wants another forward over a block that has no masks left, to edit it."""
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         """Begin a block."""

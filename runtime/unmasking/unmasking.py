@@ -94,8 +94,9 @@ class BlockUnmasking:
 
     @property
     def pending(self) -> bool:
-        """Whether the block has masks left that are worth decoding."""
-        return not self.complete and (self.unmasking.finishes_block or not self.unmasking.stopped)
+        """Whether the block has masks left that are worth decoding, or tokens that its rule would look at again."""
+        wanted = self.unmasking.finishes_block or not self.unmasking.stopped
+        return wanted and (not self.complete or self.rule.revises)
 
     def commit(self, result: StepResult) -> None:
         """Do what the rule decides over the block's positions that the forward predicts."""
@@ -119,7 +120,7 @@ class BlockUnmasking:
         )
         if decision.remask_scores is not None:
             judged = ~np.isnan(decision.remask_scores)
-            yield Choice(proposals.positions[judged], decision.remask_scores[judged], ())
+            yield Choice(proposals.positions[judged], decision.remask_scores[judged], decision.remask_gates)
 
     def _apply(self, proposals: Proposals, decision: Decision) -> None:
         for indices, change in ((decision.commit, self.canvas.commit), (decision.edit, self.canvas.edit)):

@@ -44,9 +44,10 @@ def _traits(case: Json) -> set[str]:
 def reduced(case: Json) -> Json:
     """Return the fields of a case that are compared; of a long log of changes its beginning, and the hash of all."""
     kept = {name: case[name] for name in (*FIELDS, *LOGS) if name in case}
-    if len(case.get("changes", [])) > LOGGED:
-        kept |= {"changes": case["changes"][:LOGGED], "log_cut": True}
-    return kept | ({"steps_sha256": case["steps_sha256"]} if case.get("log_cut", kept.get("log_cut")) else {})
+    long = len(case.get("changes", [])) > LOGGED
+    if long:
+        kept["changes"] = case["changes"][:LOGGED]
+    return kept | ({"log_cut": True, "steps_sha256": case["steps_sha256"]} if long or case.get("log_cut") else {})
 
 
 def write_selection(folder: Path, system: str, count: int = COUNT) -> Path:

@@ -42,4 +42,6 @@ def test_a_selection_has_every_value_of_every_setting() -> None:
 def test_long_logs_of_changes_are_cut_and_hashed() -> None:
     case: Json = {"changes": [[[1], [2]]] * (LOGGED + 1), "steps_sha256": "hash", "margins": {}}
     assert reduced(case) == {"changes": [[[1], [2]]] * LOGGED, "log_cut": True, "steps_sha256": "hash"}
+    before: Json = {"changes": [[[1], [2]]] * LOGGED, "log_cut": True, "steps_sha256": "hash"}
+    assert reduced(before) == before, "a log that was cut before stays one"
     assert reduced({**case, "changes": case["changes"][:LOGGED]}) == {"changes": [[[1], [2]]] * LOGGED}

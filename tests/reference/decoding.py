@@ -6,10 +6,11 @@ from fractions import Fraction
 from math import inf
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from . import credit, klass, saber
+from . import conv, credit, editing, klass, saber, wino
 from .model import Forward, Frozen, Model, shifted
 from .rules import (
     Candidate,
@@ -42,6 +43,9 @@ Rule = Literal[
     "local-leap",
     "klass",
     "credit",
+    "conv",
+    "wino",
+    "token-editing",
 ]
 
 
@@ -71,6 +75,13 @@ class Settings:
     least_commits: int = 2  # Saber
     backtrack_one_in: int = 8
     backtrack: Literal["fall", "probability"] = "fall"
+    conv_mult: float = 1.0  # convolutional decoding
+    conv_window: int = 128
+    conv_top_k: int = 0
+    eos_fill: bool = False
+    threshold_back: float = 0.9  # WINO
+    edit_threshold: float = 0.5  # token editing
+    max_post_edit_steps: int = 16
     confidence: ConfidenceKind = "maskgit_plus"
     early_stop: bool = False
     stop_at: Literal["text", "block"] = "text"
@@ -144,6 +155,7 @@ class Decoded:
     passes: list[Pass]  # one a forward
     evictions: list[Eviction]
     returned: list[list[int]]  # positions that went back to the mask, one list a forward
+    edits: dict[int, list[tuple[int, int]]]  # by forward, positions and the tokens that replaced others
 
     def first_fragile(self, tolerance: float = 1e-4) -> int | None:
         """The first forward after which rounding may explain a difference."""
@@ -169,6 +181,11 @@ class Run:
     memories: dict[int, saber.Memory] = field(default_factory=dict)  # by the start of what is decoded together
     histories: dict[int, klass.History] = field(default_factory=dict)  # by the block's start
     credits: dict[int, credit.Credits] = field(default_factory=dict)
+    witnesses: dict[int, wino.Memory] = field(default_factory=dict)
+    edited: dict[int, editing.Memory] = field(default_factory=dict)
+    edits: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    shadowed: Block | None = None  # what the rows behind the canvas predict without seeing it
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
@@ -192,7 +209,8 @@ class Run:
             self.stopped = True
 
     def open(self, block: Block) -> bool:
-        return not self.stopped and bool(self.masked(block))
+        again = block.start in self.edited and self.edited[block.start].goes_on(self.settings.max_post_edit_steps)
+        return not self.stopped and (bool(self.masked(block)) or again)
 
     def masked(self, block: Block) -> list[int]:
         mask = self.model.config.mask_token
@@ -214,12 +232,21 @@ class Run:
 
     def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
         """The rule's commit. first_done: step 0 committed the block's first token, so the rule starts at step 1."""
-        if self.settings.unmask == "saber":
-            self._decide_saber(block, result, first_done)
-            return
-        if self.settings.unmask == "hierarchical":
-            self._decide_hierarchical(block, result, first_done)
-            return
+        match self.settings.unmask:
+            case "saber":
+                self._decide_saber(block, result, first_done)
+            case "hierarchical":
+                self._decide_hierarchical(block, result, first_done)
+            case "conv":
+                self._decide_conv(block, result, step, first_done)
+            case "wino":
+                self._decide_wino(block, result, first_done)
+            case "token-editing":
+                self._decide_editing(block, result, first_done)
+            case _:
+                self._decide_masks(block, result, step, first_done)
+
+    def _decide_masks(self, block: Block, result: Forward, step: int, first_done: bool) -> None:
         positions = self.masked(block)
         options = self._credited(block, result) if self.settings.unmask == "credit" else self._candidates(result, positions)
         if self.settings.unmask == "klass":
@@ -259,8 +286,8 @@ class Run:
                 return entropy_bound(confidence, [option.entropy for option in options], settings.entropy_bound)
             case "local-leap":
                 return local_leap(positions, confidence, settings.threshold, settings.leap_threshold, settings.leap_radius)
-            case "saber" | "hierarchical" | "klass":
-                raise AssertionError("it looks at more than this step's confidences")
+            case _:
+                raise AssertionError("it looks at more than confidences")
 
     def least(self, block: Block) -> float:
         """The threshold of what the last forward proposed, before any of it is committed."""
@@ -327,8 +354,7 @@ class Run:
         settings, mask = self.settings, self.model.config.mask_token
         positions = [one for one in range(block.start + first_done, block.end) if self._predicted(one)]
         options = {option.position: option for option in self._candidates(result, positions)}
-        logits = shifted(result.logits) if self.model.config.shift else result.logits
-        current = torch.softmax(logits.double(), -1)[torch.arange(len(self.canvas)), self.canvas]
+        current = self._current(result)
         masked = {position: bool(self.canvas[position] == mask) for position in positions}
         seen = [Seen(one, masked[one], options[one].confidence, float(current[one])) for one in positions]
         form = Form(settings.least_commits, settings.backtrack_one_in, settings.backtrack == "fall", settings.reference_compat)
@@ -340,6 +366,74 @@ class Run:
     def _predicted(self, position: int) -> bool:
         """Whether the last forward would have computed the row that predicts a position."""
         return bool(self.sent[max(0, position - self.model.config.shift)])
+
+    def _current(self, result: Forward) -> Tensor:
+        """[L]: how probable the token at each position is, to a row that does not see it where there is one."""
+        logits = shifted(result.logits) if self.model.config.shift else result.logits
+        positions = torch.arange(len(self.canvas))
+        current = torch.softmax(logits.double(), -1)[positions, self.canvas]
+        if self.shadowed is not None:
+            inside = positions[self.shadowed.start : self.shadowed.end]
+            rows = torch.arange(len(inside)) + len(self.canvas)
+            current[inside] = torch.softmax(result.logits.double(), -1)[rows, self.canvas[inside]]
+        return current
+
+    def _decide_conv(self, block: Block, result: Forward, step: int, first_done: bool) -> None:
+        settings, steps = self.settings, self.settings.block_steps
+        decided = (self.canvas != self.model.config.mask_token).tolist()
+        options = self._candidates(result, self.masked(block))
+        weights = [conv.weight(decided, one.position, settings.conv_window, settings.conv_mult) for one in options]
+        if settings.conv_top_k:
+            self._draw(block, result, options, weights, step)
+            return
+        length = block.end - block.start - first_done
+        count = quota(length, max(steps - first_done, 1))[step - first_done]
+        self._commit(block, options, top([one.confidence * w for one, w in zip(options, weights, strict=True)], count))
+
+    def _draw(self, block: Block, result: Forward, options: list[Candidate], weights: list[float], step: int) -> None:
+        logits = shifted(result.logits) if self.model.config.shift else result.logits
+        chances = torch.softmax(logits.double(), -1)[[one.position for one in options]]
+        chances[:, [self.model.config.mask_token, *self.settings.banned]] = -1
+        best = chances.topk(self.settings.conv_top_k + 1)
+        draws = conv.ancestral(best.values.tolist(), weights, step, self.settings.block_steps, self.random)
+        drawn = [index for index, draw in enumerate(draws) if draw.candidate is not None]
+        for index in drawn:
+            candidate = draws[index].candidate
+            token, chance = int(best.indices[index, candidate]), float(best.values[index, candidate])
+            options[index] = Candidate(options[index].position, token, chance, options[index].margin)
+        self._commit(block, options, Choice(drawn, min(draw.slack for draw in draws)))
+
+    def _decide_wino(self, block: Block, result: Forward, first_done: bool) -> None:
+        options = self._candidates(result, self.masked(block))
+        current, masked = self._current(result), {option.position for option in options}
+        standing = [position for position in range(block.start + first_done, block.end) if position not in masked]
+        verdict = wino.decide(
+            self.witnesses.setdefault(block.start, wino.Memory()),
+            {option.position: option.confidence for option in options},
+            {position: float(current[position]) for position in standing},
+            self.settings.threshold,
+            self.settings.threshold_back,
+        )
+        order = [option.position for option in options]
+        self._commit(block, options, Choice(sorted(map(order.index, verdict.drafted)), verdict.slack), verdict.returned)
+
+    def _decide_editing(self, block: Block, result: Forward, first_done: bool) -> None:
+        """A first token that a full forward alone predicts stays."""
+        masked = self._candidates(result, self.masked(block)) if self.masked(block) else []
+        open_positions = {option.position for option in masked}
+        standing = [position for position in range(block.start + first_done, block.end) if position not in open_positions]
+        proposed = self._candidates(result, standing) if standing else []
+        verdict = editing.decide(
+            self.edited.setdefault(block.start, editing.Memory()),
+            masked,
+            {option.position: (option, int(self.canvas[option.position])) for option in proposed},
+            self.settings.threshold,
+            self.settings.edit_threshold,
+        )
+        for option in verdict.edited:
+            self.canvas[option.position] = option.token
+        self.edits[self.forwards - 1] = [(option.position, option.token) for option in verdict.edited]
+        self._commit(block, masked, Choice([masked.index(option) for option in verdict.committed], verdict.slack))
 
     def _commit(self, block: Block, options: list[Candidate], choice: Choice, returned: Sequence[int] = ()) -> None:
         chosen = [options[index] for index in choice.indices]
@@ -362,4 +456,6 @@ class Run:
         return False
 
     def decoded(self) -> Decoded:
-        return Decoded(self.canvas.tolist(), self.forwards, self.commits, self.passes, self.evictions, self.returned)
+        return Decoded(
+            self.canvas.tolist(), self.forwards, self.commits, self.passes, self.evictions, self.returned, self.edits
+        )

@@ -88,24 +88,26 @@ class Model:
     def tensor(self, role: str, layer: int = 0) -> Tensor:
         return self.tensors[self.names[role].format(i=layer)]
 
-    def forward(self, ids: Tensor, frozen: Frozen | None = None) -> Forward:
-        """ids: [L] int64."""
+    def forward(
+        self, ids: Tensor, frozen: Frozen | None = None, positions: Tensor | None = None, sees: Tensor | None = None
+    ) -> Forward:
+        """ids, positions: [L] int64; sees: [L, L] bool, which of all each of them attends to."""
         with torch.inference_mode():
-            return self._forward(ids, frozen)
+            return self._forward(ids, frozen, torch.arange(len(ids)) if positions is None else positions, sees)
 
-    def _forward(self, ids: Tensor, frozen: Frozen | None) -> Forward:
+    def _forward(self, ids: Tensor, frozen: Frozen | None, positions: Tensor, sees: Tensor | None) -> Forward:
         config = self.config
         hidden = self.tensor("embedding")[ids]
         result = Forward(hidden, [], [], [])
         for layer in range(config.layers):
             normed = self._normalise(hidden, self.tensor("attention_norm", layer))
-            query = rotate(self._project(normed, "query", layer, config.heads), config.rope_theta)
-            key = rotate(self._project(normed, "key", layer, config.key_heads), config.rope_theta)
+            query = rotate(self._project(normed, "query", layer, config.heads), positions, config.rope_theta)
+            key = rotate(self._project(normed, "key", layer, config.key_heads), positions, config.rope_theta)
             value = self._project(normed, "value", layer, config.key_heads)
             result.queries.append(query)
             result.keys.append(key)
             result.values.append(value)
-            visible = torch.ones(len(ids), dtype=torch.bool)
+            visible = torch.ones(len(ids), dtype=torch.bool) if sees is None else sees
             if frozen is not None:
                 replace = frozen.positions[None, :, None]
                 key = torch.where(replace, frozen.keys[layer], key)
@@ -130,18 +132,18 @@ class Model:
         return linear(rows, self.tensor(role, layer), bias).reshape(len(rows), heads, -1).transpose(0, 1)
 
 
-def rotate(rows: Tensor, theta: float) -> Tensor:
-    """Rotary embedding, halves rotated. rows: [heads, L, D], position = index."""
-    length, width = rows.shape[1:]
+def rotate(rows: Tensor, positions: Tensor, theta: float) -> Tensor:
+    """Rotary embedding, halves rotated. rows: [heads, L, D]; positions: [L]."""
+    width = rows.shape[-1]
     frequency = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
+    angle = positions.double()[:, None] * frequency
     cosine, sine = angle.cos().float(), angle.sin().float()
     first, second = rows[..., : width // 2], rows[..., width // 2 :]
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, causal: bool = False) -> Tensor:
-    """query: [H, L, D]; key, value: [Hkv, L, D]; visible: [L] bool, of the keys."""
+    """query: [H, L, D]; key, value: [Hkv, L, D]; visible: [L] bool, of the keys, or [L, L]."""
     if causal:
         visible = visible & torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril()
     group = query.shape[0] // key.shape[0]

@@ -5,7 +5,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from .decoding import Block, Decoded, Eviction, Run, Settings
+from .decoding import Block, Commit, Decoded, Eviction, Run, Settings
 from .klass import History
 from .model import Forward, Frozen, Model
 
@@ -43,6 +43,55 @@ def klass(model: Model, prompt: list[int], settings: Settings) -> Decoded:
             run.note(run.history(block), result, run.masked(Block(block.end, len(run.canvas))))
             run.decide(block, result, step)
     return run.decoded()
+
+
+def conv(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """Convolutional decoding (2025): no cache; with eos_fill all after the second end of text becomes one."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        for step in count():
+            if not run.open(block):
+                break
+            run.decide(block, run.forward(), step)
+            if settings.eos_fill:
+                _fill_after_second_end(run)
+    return run.decoded()
+
+
+def _fill_after_second_end(run: Run) -> None:
+    ends = 0
+    for position in range(len(run.prompt), len(run.canvas)):
+        token, filling = int(run.canvas[position]), ends >= 2
+        ends += token in run.model.config.eos_tokens
+        end = run.model.config.eos_tokens[0]
+        if filling and token == run.model.config.mask_token:
+            run.commits.append(Commit(run.forwards - 1, position, end, 1.0))
+        elif filling and token not in run.model.config.eos_tokens:
+            run.edits.setdefault(run.forwards - 1, []).append((position, end))
+        if filling and token not in run.model.config.eos_tokens:
+            run.canvas[position] = end
+
+
+def wino(model: Model, prompt: list[int], settings: Settings) -> Decoded:
+    """WINO (2025): behind the canvas a shadow of the block, all masks; each of its rows sees all but what it predicts."""
+    run = Run(model, prompt, settings)
+    for block in run.blocks():
+        run.shadowed = block
+        while run.open(block):
+            run.forwards += 1
+            run.decide(block, _shadowed(run, block), 0)
+    return run.decoded()
+
+
+def _shadowed(run: Run, block: Block) -> Forward:
+    length, predicted = len(run.canvas), list(range(block.start, block.end))
+    positions = [*range(length), *(max(0, position - run.model.config.shift) for position in predicted)]
+    ids = run.canvas.tolist() + [run.model.config.mask_token] * len(predicted)
+    sees = torch.ones(len(ids), len(ids), dtype=torch.bool)
+    sees[:length, length:] = False
+    for row, position in enumerate(predicted, length):
+        sees[row, position] = False
+    return run.model.forward(torch.tensor(ids), positions=torch.tensor(positions), sees=sees)
 
 
 def fast_dllm_prefix(model: Model, prompt: list[int], settings: Settings) -> Decoded:

@@ -60,7 +60,7 @@ def test_own_keys_frozen_change_nothing(tmp_path: Path) -> None:
 
 def test_rotation_keeps_relative_positions() -> None:
     rows = torch.randn(1, 1, 8, generator=torch.Generator().manual_seed(0)).repeat(1, 6, 1)
-    turned = rotate(rows, 10000.0)[0]
+    turned = rotate(rows, torch.arange(6), 10000.0)[0]
     torch.testing.assert_close(turned[0], rows[0, 0])
     torch.testing.assert_close(turned[1] @ turned[3], turned[2] @ turned[4])
 

@@ -31,7 +31,9 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("vanilla", "quota"),
         ("fast-dllm-prefix", "threshold"),
         ("fast-dllm-dual", "threshold"),
+        ("wino", "wino"),
         ("sparse-dllm", "quota"),
+        ("conv", "conv"),
         ("saber", "saber"),
         ("klass", "klass"),
         ("streaming-dllm", "dynamic-threshold"),
@@ -42,6 +44,7 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("fast-dllm-dual", "hierarchical"),
         ("fast-dllm-dual", "local-leap"),
         ("fast-dllm-dual", "schedule"),
+        ("fast-dllm-dual", "token-editing"),
     ]
 
 

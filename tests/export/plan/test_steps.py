@@ -45,16 +45,16 @@ def test_caches_and_steps_are_the_schedulers(name: str, retention: float, batch:
     decode = Decode(name, CONTEXT, GENERATED, BLOCK, retention, batch)
     engine = Recorded(bundle)
     own: dict[str, Any] = {"retention": retention} if "retention" in SYSTEMS[name].setting_names else {}
+    own |= {} if SYSTEMS[name].rules else {"unmask": "quota"}
     prompts = [[1 + index] * PROMPT for index in range(batch)]
-    rule = (SYSTEMS[name].rules or ("quota",))[0]
     results = Model(bundle, engine).generate_batch(
-        prompts, system=name, unmask=rule, gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own
+        prompts, system=name, gen_length=GENERATED, block_length=BLOCK, early_stop=False, **own
     )
     steps = steps_of(bundle.config, decode)
     assert cache_bytes(bundle.config, "float32", steps.steady_slots) == results[0].steady_cache_bytes
     assert cache_bytes(bundle.config, "float32", steps.peak_slots) == results[0].peak_cache_bytes
     assert set(steps.profiles) <= engine.profiles
-    assert max(profile.queries for profile in engine.profiles) == CONTEXT
+    assert max(profile.queries for profile in engine.profiles) == steps.full.queries == CONTEXT + BLOCK * (name == "wino")
     assert {profile.capacity for profile in engine.profiles} == {0, steps.capacity}
 
 

@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.settings import DECLARED, Setting, Settings, declare, with_settings
 from dllm_edge.runtime.systems import SYSTEMS, find_system
+from dllm_edge.runtime.unmasking import RULES
 
 COMPARING = ("hierarchical", "local-leap", "klass")
 
@@ -31,10 +32,7 @@ COMPARING = ("hierarchical", "local-leap", "klass")
         ({"threshold": None}, "threshold=None: must be a number"),
         ({"kernel": 0}, "kernel=0: must be at least 1"),
         ({"kernel": 4}, "kernel=4: must be odd"),
-        (
-            {"unmask": "all"},
-            "unmask=all: must be one of credit, dynamic-threshold, entropy-bound, factor, frechet, ",
-        ),
+        ({"unmask": "all"}, f"unmask=all: must be one of {', '.join(RULES)}"),
         ({"confidence": "best"}, "confidence=best: must be one of maskgit_plus, topk_margin, entropy, random"),
         ({"threshold": -0.1}, "threshold=-0.1: must be between 0 and 1.01"),
         ({"threshold": 1.02}, "threshold=1.02: must be between 0 and 1.01"),
@@ -71,6 +69,16 @@ COMPARING = ("hierarchical", "local-leap", "klass")
         ({"credit_weight": -0.1}, "credit_weight=-0.1: must be between 0 and 100"),
         ({"credit_decay": 1.5}, "credit_decay=1.5: must be between 0 and 1"),
         ({"credit_power": -0.1}, "credit_power=-0.1: must be between 0 and 100"),
+        ({"unmask": "conv", "confidence": "entropy"}, "unmask=conv compares probabilities"),
+        ({"unmask": "wino", "confidence": "entropy"}, "unmask=wino compares probabilities"),
+        ({"unmask": "token-editing", "confidence": "entropy"}, "unmask=token-editing compares probabilities"),
+        ({"unmask": "conv", "conv_top_k": 5, "temperature": 0.5}, "with conv_top_k=5: use temperature=0"),
+        ({"conv_top_k": 32}, "conv_top_k=32: must be between 0 and 31"),
+        ({"conv_window": 0}, "conv_window=0: must be at least 1"),
+        ({"conv_mult": 0.0}, "conv_mult=0.0: must be between 1e-06 and 1e+06"),
+        ({"threshold_back": 1.5}, "threshold_back=1.5: must be between 0 and 1"),
+        ({"edit_threshold": -0.5}, "edit_threshold=-0.5: must be between 0 and 1"),
+        ({"max_post_edit_steps": -1}, "max_post_edit_steps=-1: must be at least 0"),
         ({"frechet_margin": 1.5}, "frechet_margin=1.5: must be between -1e+06 and 1"),
         ({"gen_length": 64, "block_length": 32, "steps": 7}, "steps=7 do not spread evenly over 2 blocks: use a multiple of 2"),
         ({"gen_length": 64, "block_length": 32, "steps": 1}, "steps=1 do not spread evenly over 2 blocks: use a multiple of 2"),
@@ -164,8 +172,8 @@ def test_values_may_be_text(name: str, given: Any, value: Any) -> None:
         ("threshold", {}, "must be a number"),
         ("early_stop", "maybe", "early_stop=maybe: must be true or false"),
         ("early_stop", 2, "early_stop=2: must be true or false"),
-        ("unmask", None, "unmask=None: must be one of credit"),
-        ("unmask", ["quota"], "must be one of credit"),
+        ("unmask", None, "unmask=None: must be one of "),
+        ("unmask", ["quota"], "must be one of "),
         ("temprature", "1", "any has no setting 'temprature'; did you mean 'temperature'? it has gen_length, block_length"),
     ],
 )

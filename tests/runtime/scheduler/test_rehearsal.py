@@ -41,6 +41,20 @@ def test_saber_looks_at_ever_more_rows_and_as_a_rule_at_those_of_its_system() ->
         assert derived(system, (40,), unmask="saber") == derived(system, (40,))
 
 
+def test_a_shadow_block_is_sent_and_predicted_beside_the_canvas() -> None:
+    assert derived("wino", (40,), unmask="wino") == Workload(profiles((1, 48, 1, 16)))
+    assert derived("fast-dllm-dual", (40,), unmask="wino") == derived("fast-dllm-dual", (40,))
+
+
+def test_conv_is_one_block() -> None:
+    assert derived("conv", (40,), unmask="conv", block_length=0) == Workload(profiles((1, 40, 1, 24)))
+
+
+def test_edits_ask_for_no_sizes_of_their_own() -> None:
+    for system in ("vanilla", "fast-dllm-prefix", "streaming-dllm"):
+        assert derived(system, (40,), unmask="token-editing") == derived(system, (40,))
+
+
 def test_refreshes_share_a_step_while_they_are_small() -> None:
     large = derived("fast-dllm-dual", (120,), batch=20).profiles
     assert {profile.batch for profile in large if profile.queries == 120} == {1}

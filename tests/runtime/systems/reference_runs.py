@@ -10,7 +10,7 @@ import pytest
 
 from dllm_edge.graphs.config import ModelConfig
 from dllm_edge.runtime.decoding.canvas import Canvas
-from dllm_edge.runtime.decoding.changes import Remask
+from dllm_edge.runtime.decoding.changes import Edit, Remask
 from dllm_edge.runtime.decoding.settings import Settings
 from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.scheduler.request import Finished, Request
@@ -29,8 +29,8 @@ DECODERS = {
     "streaming-dllm": systems.streaming_dllm,
     "free-cache": free_cache.free_cache,
 }
-OWN_RULE = {"saber": systems.saber, "klass": systems.klass}
-"""Those that decode by their own alone."""
+OWN_RULE = {"saber": systems.saber, "klass": systems.klass, "conv": systems.conv, "wino": systems.wino}
+"""Those that do not decode by every rule."""
 
 # Settings that a system differs from the others by, where a test has none for them.
 OWN: dict[str, dict[str, Any]] = {"streaming-dllm": {"window": 4, "retention": 1.0}}
@@ -86,10 +86,17 @@ def returned_in(end: Finished) -> list[list[int]]:
     return [[int(position) for remask in step for position in remask.positions] for step in remasks]
 
 
+def edited_in(end: Finished) -> list[list[tuple[int, int]]]:
+    """Positions and tokens that each forward wrote over others."""
+    edits = [[change for change in step.changes if isinstance(change, Edit)] for step in end.trace]
+    return [[pair for edit in step for pair in zip(edit.positions.tolist(), edit.ids.tolist(), strict=True)] for step in edits]
+
+
 def first_difference(decoded: decoding.Decoded, end: Finished) -> int | None:
     """The first forward at which they commit something else, or None where all is equal."""
-    expected = list(zip(commits_of(decoded), decoded.returned, strict=True))
-    actual = list(zip(commits_in(end), returned_in(end), strict=True))
+    edits = [decoded.edits.get(forward, []) for forward in range(decoded.forwards)]
+    expected = list(zip(commits_of(decoded), decoded.returned, edits, strict=True))
+    actual = list(zip(commits_in(end), returned_in(end), edited_in(end), strict=True))
     for forward, (here, there) in enumerate(zip(expected, actual, strict=False)):
         if here != there:
             return forward

@@ -14,11 +14,12 @@ from dllm_edge.runtime.arrays import IntArray
 from dllm_edge.runtime.bundle.bundle import Bundle
 from dllm_edge.runtime.engines.base import Lanes
 from dllm_edge.runtime.engines.onnxruntime.cpu import OnnxRuntimeEngine
+from dllm_edge.runtime.systems import SYSTEMS
 
 torch = pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load  # noqa: E402
-from .reference_runs import DECODERS, Pair, first_difference, returned_in  # noqa: E402
+from .reference_runs import DECODERS, OWN_RULE, Pair, edited_in, first_difference, returned_in  # noqa: E402
 
 PROMPTS = [np.random.default_rng(length).integers(0, 250, length).tolist() for length in (5, 14, 9)]
 SIZES: dict[str, Any] = {"gen_length": 24, "block_length": 8, "early_stop": False}
@@ -100,6 +101,36 @@ SABER: tuple[dict[str, Any], ...] = tuple(
         {"least_commits": 1, "backtrack_one_in": 0},
     )
 )
+CONV: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "conv", **form}
+    for form in (
+        {},
+        {"steps": 6, "conv_window": 3, "conv_mult": 0.1},
+        {"steps": 9, "conv_window": 6, "conv_mult": 0.03, "confidence": "topk_margin"},
+        {"block_length": 0, "steps": 8, "conv_window": 4, "conv_mult": 0.2},
+        {"conv_top_k": 1, "steps": 12},
+        {"conv_top_k": 5, "steps": 6, "conv_window": 5, "conv_mult": 0.3},
+        {"conv_top_k": 31, "steps": 8, "block_length": 0, "conv_window": 2},
+    )
+)
+WINO: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "wino", **form}
+    for form in (
+        {"threshold": 0.3, "threshold_back": 0.9},
+        {"threshold": 0.2, "threshold_back": 0.05},
+        {"threshold": 0.1, "threshold_back": 0.5, "block_length": 0},
+        {"threshold": 0.05, "threshold_back": 0.3, "confidence": "topk_margin", "block_length": 12},
+    )
+)
+EDITING: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "token-editing", **form}
+    for form in (
+        {"threshold": 0.3, "edit_threshold": 0.1},
+        {"threshold": 0.2, "edit_threshold": 0.0, "block_length": 0},
+        {"threshold": 0.1, "edit_threshold": 0.2, "max_post_edit_steps": 2, "block_length": 12},
+        {"threshold": 0.9, "edit_threshold": 0.3, "max_post_edit_steps": 0},
+    )
+)
 # Of all decodes, how many may differ where the reference says that rounding explains it.
 FRAGILE = 0.02
 
@@ -161,12 +192,55 @@ def test_klass_from_block_to_block(pair: Pair) -> None:
     assert own < plain
 
 
-@pytest.mark.parametrize("system", [*DECODERS, "saber"])
+def takers(rule: str) -> list[str]:
+    """The systems that decode by a rule."""
+    return [name for name in (*DECODERS, *OWN_RULE) if rule in (SYSTEMS[name].rules or [rule])]
+
+
+def widely(rules: tuple[dict[str, Any], ...], system: str) -> tuple[dict[str, Any], ...]:
+    """All settings without a cache and in the system that they are for, two in each other."""
+    return rules if system in ("vanilla", rules[0]["unmask"]) else rules[:2]
+
+
+@pytest.mark.parametrize("system", takers("saber"))
 def test_saber(system: str, pair: Pair) -> None:
     """Its own system, whose rule outlives a block, and each other one; tokens go back to the mask in all of them."""
     check(pair, system, SABER)
     ends = [pair.runtime(system, [prompt], **SABER[0])[0] for prompt in PROMPTS]
     assert all(any(returned_in(end)) for end in ends)
+
+
+@pytest.mark.parametrize("system", takers("conv"))
+def test_conv(system: str, pair: Pair) -> None:
+    check(pair, system, widely(CONV, system))
+
+
+def test_conv_fills_after_the_second_end(pair: Pair) -> None:
+    """At each token that a plain decode ends up with, as if that were the end of the text."""
+    (plain,) = pair.runtime("conv", [PROMPTS[0]], **CONV[3])
+    filled = 0
+    for token in dict.fromkeys(plain.request.canvas.tokens[5:].tolist()):
+        ending = pair.ending_at(token)
+        for rule in (CONV[0], CONV[3], CONV[5]):
+            settings = {**rule, "eos_fill": True}
+            (end,) = ending.runtime("conv", [PROMPTS[0]], **settings)
+            assert first_difference(ending.reference("conv", PROMPTS[0], **settings), end) is None
+            filled += any(edited_in(end))
+    assert filled > 2
+
+
+@pytest.mark.parametrize("system", takers("wino"))
+def test_wino(system: str, pair: Pair) -> None:
+    check(pair, system, widely(WINO, system))
+    ends = [pair.runtime(system, [prompt], **rule)[0] for prompt in PROMPTS for rule in WINO[:2]]
+    assert len([end for end in ends if any(returned_in(end))]) > len(ends) / 2
+
+
+@pytest.mark.parametrize("system", takers("token-editing"))
+def test_token_editing(system: str, pair: Pair) -> None:
+    check(pair, system, widely(EDITING, system))
+    ends = [pair.runtime(system, [prompt], **EDITING[0])[0] for prompt in PROMPTS]
+    assert all(any(edited_in(end)) for end in ends)
 
 
 def test_the_systems_differ(pair: Pair) -> None:

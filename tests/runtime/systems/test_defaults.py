@@ -25,7 +25,7 @@ def bundle(tmp_path: Path) -> Bundle:
         (
             "vanilla",
             {"threshold": "0.8"},
-            "threshold is not read: threshold, credit, .* and local-leap read it, .* unmask=quota: set unmask=threshold",
+            "threshold is not read: threshold, .* and .* read it, .* unmask=quota: set unmask=threshold",
         ),
         (
             "vanilla",
@@ -40,7 +40,7 @@ def bundle(tmp_path: Path) -> Bundle:
         (
             "fast-dllm-dual",
             {"steps": 0},
-            "steps is not read: quota, schedule and klass read it, .*: set unmask=quota",
+            "steps is not read: quota, .* and .* read it, .*: set unmask=quota with it",
         ),
     ],
 )
@@ -51,6 +51,10 @@ def test_a_setting_that_the_rule_does_not_read(bundle: Bundle, system: str, chan
 
 def test_a_rule_that_the_system_does_not_decode_by(bundle: Bundle) -> None:
     assert settings_of(bundle, "saber", {}).unmask == "saber"
+    with pytest.raises(DllmEdgeError, match=r"^wino does not decode by unmask=quota: use unmask=wino or saber$"):
+        settings_of(bundle, "wino", {"unmask": "quota"})
+    with pytest.raises(DllmEdgeError, match=r"^conv does not decode by unmask=wino: use unmask=conv$"):
+        settings_of(bundle, "conv", {"unmask": "wino"})
     with pytest.raises(DllmEdgeError, match=r"^saber does not decode by unmask=quota: use unmask=saber$"):
         settings_of(bundle, "saber", {"unmask": "quota"})
 

@@ -56,6 +56,13 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "saber", "backtrack": "probability", "backtrack_one_in": 0, "least_commits": 1},
     {"unmask": "saber", "reference_compat": True, "least_commits": 16},
     {"unmask": "saber", "reference_compat": True, "backtrack": "probability"},
+    {"unmask": "conv"},
+    {"unmask": "conv", "steps": 4, "conv_window": 1, "conv_mult": 1e6},
+    {"unmask": "conv", "conv_top_k": 1},
+    {"unmask": "conv", "conv_top_k": 31, "conv_window": 2, "steps": 4, "conv_mult": 1e-6},
+    {"unmask": "wino"},
+    {"unmask": "wino", "threshold": 0.0, "threshold_back": 1.0},
+    {"unmask": "token-editing", "max_post_edit_steps": 0, "threshold": 0.0, "edit_threshold": 0.0},
 )
 # Of the system's own settings, the edges.
 OWN: dict[str, tuple[dict[str, Any], ...]] = {

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from ..numpy_engine import ENDLESS, SHIFTED, NumpyEngine
+from dllm_edge.runtime.decoding.window import Block
+from dllm_edge.runtime.systems.wino import leave_one_out
+
+from ..numpy_engine import ENDLESS, MASK, SHIFTED, NumpyEngine
 from ..recorder import Launch, Recorder, finish
 from ..scripted import request
 
@@ -47,6 +50,23 @@ def test_klass_sends_everything_and_predicts_all_from_the_block_on() -> None:
     assert {sent(launch)[0] for launch in engine.launches} == {"whole"}
     predicted = [step.predicts.tolist() for step in end.trace]
     assert [step for index, step in enumerate(predicted) if step not in predicted[:index]] == [FIRST + SECOND, SECOND]
+
+
+def test_wino_sends_everything_and_the_block_once_more() -> None:
+    """The shadow's masks see all but the position that each predicts, and nobody sees them; here the second block."""
+    for config, behind in ((ENDLESS, SECOND), (SHIFTED, [position - 1 for position in SECOND])):
+        engine = Recorder(NumpyEngine(config))
+        asked = request("wino", config=config, early_stop=False, unmask="wino", threshold=0.1)
+        (end,) = finish(engine, [asked])
+        assert end.trace[-1].positions.tolist() == ALL + behind
+        assert end.trace[-1].input_ids[21:].tolist() == [MASK] * 8
+        assert end.trace[-1].predicts.tolist() == SECOND + SECOND
+        assert {sent(launch)[0] for launch in engine.launches} == {"whole"}
+    seen = leave_one_out(asked.canvas, Block(13, 21))
+    assert not seen[:21, 21:].any()
+    assert seen[:21, :21].all()
+    assert seen[21:, 21:].all()
+    assert [row.nonzero()[0].tolist() for row in ~seen[21:]] == [[position] for position in SECOND]
 
 
 def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:

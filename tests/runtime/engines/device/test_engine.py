@@ -39,6 +39,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "threshold": {"unmask": "threshold", "threshold": 0.3, "window": 3},
 }
 
+OWN: dict[str, dict[str, Any]] = {
+    "conv": {"unmask": "conv", "conv_window": 3, "conv_mult": 0.1},
+    "wino": {"unmask": "wino", "threshold": 0.2},
+}
+"""Of the systems that do not decode by every rule."""
+
 
 @pytest.fixture(scope="module", params=["llada", "dream"])
 def bundle(request: pytest.FixtureRequest, lively_bundle: Callable[[str], Path]) -> Bundle:
@@ -52,7 +58,7 @@ def reference(bundle: Bundle) -> OnnxRuntimeEngine:
 
 
 def settings_of(rule: str) -> Settings:
-    return Settings(gen_length=GENERATED, block_length=BLOCK, early_stop=False, **SETTINGS[rule])
+    return Settings(gen_length=GENERATED, block_length=BLOCK, early_stop=False, **{**SETTINGS, **OWN}[rule])
 
 
 def engine_for(bundle: Bundle, systems: Sequence[str] = tuple(SYSTEMS), batch: int = 1, **options: Any) -> DeviceEngine:
@@ -99,6 +105,11 @@ def alone(engine: Engine, system: str, rule: str) -> list[Decode]:
 
 def same(found: list[Decode], expected: list[Decode]) -> bool:
     return len(found) == len(expected) and all(one.same(other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("system", OWN)
+def test_systems_decode_by_their_own_rule_as_on_the_cpu(bundle: Bundle, reference: Engine, system: str) -> None:
+    assert same(alone(engine_for(bundle, [system]), system, system), alone(reference, system, system))
 
 
 @pytest.mark.parametrize("rule", SETTINGS)
