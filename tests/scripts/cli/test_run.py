@@ -87,7 +87,10 @@ BAD_INPUT = {
     "unknown system": (("--system", "magic"), "unknown system 'magic': choose one of vanilla, "),
     "misspelt system": (("--system", "fast-dlm-dual"), "unknown system 'fast-dlm-dual': did you mean 'fast-dllm-dual'? choose"),
     "misspelt setting": (("--set", "treshold=0.9"), "vanilla has no setting 'treshold'; did you mean 'threshold'? it has"),
-    "misspelt choice": (("--set", "unmask=treshold"), "unmask=treshold: did you mean 'threshold'? must be one of dynamic-threshold, "),
+    "misspelt choice": (
+        ("--set", "unmask=treshold"),
+        "unmask=treshold: did you mean 'threshold'? must be one of dynamic-threshold, ",
+    ),
     "unknown setting": (("--set", "speed=9"), "vanilla has no setting 'speed'; it has gen_length, "),
     "setting of another system": (("--set", "retention=0.5"), "vanilla has no setting 'retention'"),
     "value out of range": (("--set", "threshold=7"), "threshold=7.0: must be between 0 and 1.01"),
