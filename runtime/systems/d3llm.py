@@ -1,10 +1,10 @@
 """d3LLM's multi-block decoding (arXiv 2601.07568): blocks in flight together, over a prefix that is cached late and refreshed.
 
-A forward predicts all masks, and one rule decides over those up to the end of the last block that has begun (`entropy-threshold`
-in the paper). Before each forward the next block begins, if the last has `block_add_threshold` of its tokens. Where the rule
-gives the first block that has masks none, it decides over that block alone, too, so that text grows from the left. (The paper
-asks for this token of the first fully activated block with masks: blocks are activated when the one before has a share of its
-tokens. The first with masks always is, for all before it are complete, so there is no setting.)
+A forward predicts all masks, and one rule decides over those up to the end of the last block that has begun (in the paper
+`entropy-threshold`). Before each forward the next block begins, if the last has `block_add_threshold` of its tokens. Where the
+rule gives the first block that has masks none, it decides over that block alone, too, so that text grows from the left. (The
+paper asks for this token of the first fully activated block with masks: one is activated when the block before has a share of
+its tokens. The first with masks always is, for all before it are complete, so there is no setting.)
 
 Keys and values of the prompt and of complete blocks, in order, are kept once they have been complete for `cache_delay`
 forwards: those of a token change most right after it is committed. While a complete block waits for that, and in every

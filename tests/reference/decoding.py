@@ -31,7 +31,9 @@ class Settings:
     gen_length: int
     block_length: int
     steps: int | None = None  # of the whole generation; None: gen_length
-    unmask: Literal["quota", "threshold", "factor", "frechet", "schedule", "dynamic-threshold", "saber"] = "quota"
+    unmask: Literal[
+        "quota", "threshold", "factor", "frechet", "schedule", "dynamic-threshold", "entropy-threshold", "saber"
+    ] = "quota"
     threshold: float = 0.9
     confidence_alpha: float = 0.3  # of the dynamic threshold
     mask_ratio: Literal["window", "block"] = "window"
@@ -50,6 +52,12 @@ class Settings:
     delay: int = 1
     window: int = 32  # Streaming-dLLM
     trailing: int = 1
+    branches: int = 3  # SSD, LoPA
+    cache: Literal["dual", "none"] = "dual"
+    entropy_threshold: float = 0.5  # d3LLM
+    block_add_threshold: float = 0.1
+    cache_delay: int = 2
+    refresh: int = 0
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -136,6 +144,7 @@ class Run:
     evictions: list[Eviction] = field(default_factory=list)
     returned: list[list[int]] = field(default_factory=list)
     memories: dict[int, saber.Memory] = field(default_factory=dict)  # by the start of what is decoded together
+    slack: float = float("inf")  # of what the last forward was sent for
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
@@ -179,6 +188,12 @@ class Run:
                 self.sent &= ~frozen.hidden.all(0)
         return self.model.forward(self.canvas, frozen)
 
+    def forward_of(self, canvases: Sequence[Tensor], frozen: Frozen | None = None) -> list[Forward]:
+        """One forward of several canvases."""
+        self.forwards += 1
+        self.kind = "full" if frozen is None else "block"
+        return [self.model.forward(canvas, frozen) for canvas in canvases]
+
     def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
         """The rule's commit. first_done: step 0 committed the block's first token, so the rule starts at step 1."""
         if self.settings.unmask == "saber":
@@ -192,11 +207,11 @@ class Run:
         """A shifted model's refresh: the block's first token alone, greedily, since no later row predicts it."""
         self._commit(block, self._candidates(result, [block.start]), Choice([0], float("inf")))
 
-    def _candidates(self, result: Forward, positions: Sequence[int]) -> list[Candidate]:
+    def _candidates(self, result: Forward, positions: Sequence[int], kind: ConfidenceKind | None = None) -> list[Candidate]:
         config = self.model.config
         logits = shifted(result.logits) if config.shift else result.logits
         banned = {config.mask_token, *self.settings.banned}
-        return candidates(logits[torch.tensor(positions)], positions, self.settings.confidence, banned)
+        return candidates(logits[torch.tensor(positions)], positions, kind or self.settings.confidence, banned)
 
     def _choose(self, block: Block, confidence: list[float], step: int, first_done: bool) -> Choice:
         settings = self.settings
@@ -214,8 +229,8 @@ class Run:
                 return factor(confidence, settings.factor, settings.reference_compat)
             case "frechet":
                 return frechet(confidence, settings.frechet_margin)
-            case "saber":
-                raise AssertionError("it looks at committed tokens, too")
+            case "entropy-threshold" | "saber":
+                raise AssertionError("it does not go by the confidences of masks")
 
     def least(self, block: Block) -> float:
         """The threshold of what the last forward proposed, before any of it is committed."""
@@ -249,9 +264,15 @@ class Run:
             self.canvas[option.position] = option.token
             self.commits.append(Commit(self.forwards - 1, option.position, option.token, option.confidence))
         self.canvas[list(returned)] = self.model.config.mask_token
+        slack = min([self.slack, choice.slack, *(option.margin for option in chosen)])
+        self.slack = float("inf")
+        positions = [option.position for option in chosen]
+        if len(self.passes) == self.forwards:  # a forward that decides more than once
+            last = self.passes.pop()
+            options, slack, positions = last.candidates, min(slack, last.slack), last.chosen + positions
+            returned = [*self.returned.pop(), *returned]
         self.returned.append(sorted(returned))
-        slack = min([choice.slack, *(option.margin for option in chosen)])
-        self.passes.append(Pass(self.kind, block, options, [option.position for option in chosen], slack))
+        self.passes.append(Pass(self.kind, block, options, sorted(positions), slack))
         self.stopped = self.settings.early_stop and self.settings.stop_at == "text" and self._ended()
 
     def _ended(self) -> bool:
