@@ -29,7 +29,7 @@ QUESTIONS = (
     "Leo has 5 keys. A friend gives Leo 20 more. Leo drops 7. Leo sells 9. How many keys does Leo have?",
 )
 PROMPTS = ([5, 17, 33, 60, 12], [101, 7, 55, 203, 90, 14, 33, 2, 71], list(range(40, 63)))
-SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm")
+SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm", "ssd", "lopa", "d3llm")
 RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "quota"},
     {"unmask": "quota", "steps": 16, "confidence": "topk_margin"},
@@ -42,6 +42,7 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "factor", "factor": 2.0},
     {"unmask": "factor", "factor": 1.0, "reference_compat": True},
     {"unmask": "frechet", "frechet_margin": -0.5},
+    {"unmask": "entropy-threshold", "entropy_threshold": 1.0},
     {"unmask": "saber"},
     {"unmask": "saber", "reference_compat": True},
 )

@@ -38,12 +38,19 @@ BLOCK_ADD_THRESHOLD = declare(
     Setting("block_add_threshold", 0.1, "Share of the last block's tokens at which the next begins.", least=0.0, most=1.0)
 )
 CACHE_DELAY = declare(
-    Setting("cache_delay", 2, "Forwards for which a block stays complete before its keys and values are kept.", least=0)
+    Setting(
+        "cache_delay",
+        2,
+        "Forwards for which a block is complete before its keys and values are kept (as many as there are masks: never).",
+        least=0,
+    )
 )
 
 
 def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
     coming, begun, prefix = list(canvas.blocks(settings.block_length)), list[Block](), Prefix(canvas, settings)
+    if prefix.keeps:
+        yield Reserve(len(canvas))
     rule: BlockUnmasking | None = None
     while True:
         if settings.early_stop:
@@ -88,6 +95,8 @@ class Prefix:
 
     def __init__(self, canvas: Canvas, settings: Settings) -> None:
         self.canvas, self.delay, self.refresh = canvas, settings.cache_delay, settings.refresh
+        self.keeps = self.delay < canvas.masked(canvas.whole).size
+        """Whether anything is ever kept: not if it would wait for as many forwards as there are masks."""
         self.kept = self.kept_before = self.forward = 0
         self.waits = False
         self.complete = {Block(0, canvas.start): 0}
@@ -99,7 +108,7 @@ class Prefix:
         blocks = [Block(0, self.canvas.start), *begun]
         self.complete = {one: self.complete.get(one, self.forward) for one in blocks if not self.canvas.masked(one).size}
         self.kept_before, self.waits = self.kept, False
-        for block in takewhile(self.complete.__contains__, blocks):
+        for block in takewhile(self.complete.__contains__, blocks if self.keeps else ()):
             self.waits = self.forward - self.complete[block] < self.delay
             if self.waits:
                 return
@@ -113,7 +122,6 @@ class Prefix:
         if not self.kept:
             result = yield canvas.step(canvas.whole, predict=everywhere)
         elif not self.kept_before or due:
-            yield Reserve(len(canvas))
             result = yield canvas.refresh(predict=everywhere)
         else:
             window = Block(self.kept_before - canvas.config.logit_shift, len(canvas))

@@ -8,6 +8,7 @@ import pytest
 from dllm_edge.graphs.errors import DllmEdgeError
 from dllm_edge.runtime.decoding.settings import DECLARED, Setting, Settings, declare, with_settings
 from dllm_edge.runtime.systems import SYSTEMS, find_system
+from dllm_edge.runtime.unmasking import RULES
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"threshold": None}, "threshold=None: must be a number"),
         ({"kernel": 0}, "kernel=0: must be at least 1"),
         ({"kernel": 4}, "kernel=4: must be odd"),
-        ({"unmask": "all"}, "unmask=all: must be one of dynamic-threshold, factor, frechet, quota, saber, schedule, threshold"),
+        ({"unmask": "all"}, f"unmask=all: must be one of {', '.join(RULES)}"),
         ({"confidence": "best"}, "confidence=best: must be one of maskgit_plus, topk_margin, entropy, random"),
         ({"threshold": -0.1}, "threshold=-0.1: must be between 0 and 1.01"),
         ({"threshold": 1.02}, "threshold=1.02: must be between 0 and 1.01"),
@@ -54,6 +55,11 @@ from dllm_edge.runtime.systems import SYSTEMS, find_system
         ({"least_commits": 0}, "least_commits=0: must be at least 1"),
         ({"backtrack_one_in": -1}, "backtrack_one_in=-1: must be at least 0"),
         ({"backtrack": "rise"}, "backtrack=rise: must be one of fall, probability"),
+        ({"branches": -1}, "branches=-1: must be between 0 and 255"),
+        ({"cache": "prefix"}, "cache=prefix: must be one of dual, none"),
+        ({"block_add_threshold": 1.5}, "block_add_threshold=1.5: must be between 0 and 1"),
+        ({"cache_delay": -1}, "cache_delay=-1: must be at least 0"),
+        ({"entropy_threshold": -1.5}, "entropy_threshold=-1.5: must be between -1 and 100"),
         ({"frechet_margin": 1.5}, "frechet_margin=1.5: must be between -1e+06 and 1"),
         ({"gen_length": 64, "block_length": 32, "steps": 7}, "steps=7 do not spread evenly over 2 blocks: use a multiple of 2"),
         ({"gen_length": 64, "block_length": 32, "steps": 1}, "steps=1 do not spread evenly over 2 blocks: use a multiple of 2"),

@@ -120,7 +120,7 @@ def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confid
 
 
 def test_every_rule_is_found_by_its_name() -> None:
-    assert {"factor", "frechet", "quota", "saber", "schedule", "threshold"} <= RULES.keys()
+    assert {"entropy-threshold", "factor", "frechet", "quota", "saber", "schedule", "threshold"} <= RULES.keys()
     assert list(RULES) == sorted(RULES)
     assert all(find_rule(name).name == name and find_rule(name).summary for name in RULES)
     with pytest.raises(DllmEdgeError, match=f"unknown rule 'luck': choose one of {', '.join(RULES)}"):
