@@ -32,7 +32,7 @@ def decoded(config: ModelConfig = ENDLESS, system: str = "d3llm", **settings: An
 @both
 @pytest.mark.parametrize("most", [-1.0, 1.5, 2.5])
 def test_one_block_at_a_time_without_a_cache_is_the_rule_alone(most: float, config: ModelConfig) -> None:
-    rule = {"unmask": "entropy-threshold", "entropy_threshold": most}
+    rule: dict[str, Any] = {"unmask": "entropy-threshold", "entropy_threshold": most}
     plain, steps, _ = decoded(config, "vanilla", **rule)
     asked, own, _ = decoded(config, cache_delay=NEVER, **ALONE, **rule)
     assert asked.canvas.tokens.tolist() == plain.canvas.tokens.tolist()
@@ -41,7 +41,7 @@ def test_one_block_at_a_time_without_a_cache_is_the_rule_alone(most: float, conf
 
 @both
 def test_a_cache_that_is_never_filled_is_none_and_one_that_is_filled_is_another_decode(config: ModelConfig) -> None:
-    rule = {"unmask": "entropy-threshold", "entropy_threshold": 2.0}
+    rule: dict[str, Any] = {"unmask": "entropy-threshold", "entropy_threshold": 2.0}
     without, _, engine = decoded(config, cache_delay=NEVER, **rule)
     assert engine.allocated == []
     assert {len(launch.position_ids[0]) for launch in engine.launches} == {21}
@@ -64,9 +64,7 @@ def test_when_it_is_kept_and_renewed(settings: dict[str, Any], kinds: str) -> No
     """By hand, one token a forward: the prompt is complete before the first, the first block is seen so by the ninth. `s` is
     a step that is stored."""
     _, _, engine = decoded(**ONE, **ALONE, **settings)
-    letters = [
-        "R" if launch.bind else "s" if launch.keep_rows else "b" if launch.cache else "w" for launch in engine.launches
-    ]
+    letters = ["R" if launch.bind else "s" if launch.keep_rows else "b" if launch.cache else "w" for launch in engine.launches]
     assert "".join(letters) == kinds.replace(" ", "")
     assert engine.operations == ["store"] * kinds.count("s")
 
@@ -83,8 +81,8 @@ def test_what_is_sent_over_the_kept_prefix(config: ModelConfig, before: int) -> 
 @both
 def test_a_step_that_is_stored_keeps_the_rows_of_its_block(config: ModelConfig) -> None:
     """Of what the first block held when it was kept: a decode over a cache of its own making equals it."""
-    asked, steps, _ = decoded(config, cache_delay=0, **ONE, **ALONE)
-    again, own, engine = decoded(config, cache_delay=0, refresh=9, **ONE, **ALONE)
+    _, steps, _ = decoded(config, cache_delay=0, **ONE, **ALONE)
+    _, own, engine = decoded(config, cache_delay=0, refresh=9, **ONE, **ALONE)
     # The ninth forward keeps the first block, so it renews nothing; the tenth sees the same rows either way.
     assert own[:10] == steps[:10]
     assert engine.operations == ["store"]
