@@ -29,7 +29,7 @@ QUESTIONS = (
     "Leo has 5 keys. A friend gives Leo 20 more. Leo drops 7. Leo sells 9. How many keys does Leo have?",
 )
 PROMPTS = ([5, 17, 33, 60, 12], [101, 7, 55, 203, 90, 14, 33, 2, 71], list(range(40, 63)))
-SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm")
+SYSTEMS = ("vanilla", "fast-dllm-prefix", "fast-dllm-dual", "sparse-dllm", "streaming-dllm", "ssd", "lopa", "d3llm")
 RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "quota"},
     {"unmask": "quota", "steps": 16, "confidence": "topk_margin"},
@@ -47,6 +47,7 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "local-leap", "threshold": 0.5, "leap_threshold": 0.3},
     {"unmask": "klass", "threshold": 0.2, "kl_threshold": 0.2},
     {"unmask": "credit", "threshold": 0.5},
+    {"unmask": "entropy-threshold", "entropy_threshold": 1.0},
     {"unmask": "saber"},
     {"unmask": "saber", "reference_compat": True},
     {"unmask": "conv", "steps": 16, "conv_window": 8, "conv_mult": 0.1},

@@ -159,7 +159,8 @@ class _RehearsalEngine(HostCaches):
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         self.forwards.append(RehearsedForward(profile, bind is not None))
         outputs = self.workspace(profile).outputs
-        outputs.topk_ids[:] = self.answer
+        # Another token by every forward: no draft of the steps to come is ever right.
+        outputs.topk_ids[:] = self.answer[:: 1 if len(self.forwards) % 2 else -1]
         outputs.topk_log_probs[:] = -UNSURE
         outputs.entropy[:] = UNSURE
         outputs.target_log_probs[:] = -UNSURE

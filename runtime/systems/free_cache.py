@@ -60,7 +60,8 @@ class FreeCache:
         """Send what is not frozen while `block` is decoded; the answer predicts `predict`, or all masks that were sent."""
         canvas = self.canvas
         masks = canvas.masked(canvas.whole)
-        first = int(masks[0])
+        # A block without masks is one that a rule still edits: all of it is sent.
+        first = int(masks[0]) if masks.size and masks[0] < block.stop else block.start
         # A rule that takes tokens back thaws what follows them.
         self.frozen = min(self.frozen, first)
         sent = self._sent(first, block)

@@ -98,8 +98,8 @@ class BlockUnmasking:
         wanted = self.unmasking.finishes_block or not self.unmasking.stopped
         return wanted and (not self.complete or self.rule.revises)
 
-    def commit(self, result: StepResult) -> None:
-        """Do what the rule decides over the block's positions that the forward predicts."""
+    def commit(self, result: StepResult) -> Proposals:
+        """Do what the rule decides over the block's positions that the forward predicts, and return what it looked at."""
         proposals = self.propose(result)
         step, self.step = self.step, self.step + 1
         if self.first_alone:
@@ -112,6 +112,7 @@ class BlockUnmasking:
             if self.unmasking.traced:
                 self.unmasking.choices += self._choices(proposals, decision)
             self._apply(proposals, decision)
+        return proposals
 
     def _choices(self, proposals: Proposals, decision: Decision) -> Iterator[Choice]:
         """Yield what a decision rested on: the order of what is committed, and that of what is taken back."""

@@ -46,6 +46,7 @@ Rule = Literal[
     "conv",
     "wino",
     "token-editing",
+    "entropy-threshold",
 ]
 
 
@@ -92,6 +93,12 @@ class Settings:
     window: int = 32  # Streaming-dLLM
     trailing: int = 1
     freeze: Literal["prompt", "block", "committed", "window"] = "block"  # FreeCache
+    branches: int = 3  # SSD, LoPA
+    cache: Literal["dual", "none"] = "dual"
+    entropy_threshold: float = 0.5  # d3LLM
+    block_add_threshold: float = 0.1
+    cache_delay: int = 2
+    refresh: int = 0
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -186,6 +193,7 @@ class Run:
     edits: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     shadowed: Block | None = None  # what the rows behind the canvas predict without seeing it
+    slack: float = float("inf")  # of what the last forward was sent for
 
     def __post_init__(self) -> None:
         self.canvas = torch.tensor(self.prompt + [self.model.config.mask_token] * self.settings.gen_length)
@@ -230,6 +238,12 @@ class Run:
                 self.sent &= ~frozen.hidden.all(0)
         return self.model.forward(self.canvas, frozen)
 
+    def forward_of(self, canvases: Sequence[Tensor], frozen: Frozen | None = None) -> list[Forward]:
+        """One forward of several canvases."""
+        self.forwards += 1
+        self.kind = "full" if frozen is None else "block"
+        return [self.model.forward(canvas, frozen) for canvas in canvases]
+
     def decide(self, block: Block, result: Forward, step: int, *, first_done: bool = False) -> None:
         """The rule's commit. first_done: step 0 committed the block's first token, so the rule starts at step 1."""
         match self.settings.unmask:
@@ -258,8 +272,8 @@ class Run:
         """A shifted model's refresh: the block's first token alone, greedily, since no later row predicts it."""
         self._commit(block, self._candidates(result, [block.start]), Choice([0], float("inf")))
 
-    def _candidates(self, result: Forward, positions: Sequence[int]) -> list[Candidate]:
-        return candidates(self._rows(result, positions), positions, self.settings.confidence, self._banned)
+    def _candidates(self, result: Forward, positions: Sequence[int], kind: ConfidenceKind | None = None) -> list[Candidate]:
+        return candidates(self._rows(result, positions), positions, kind or self.settings.confidence, self._banned)
 
     @property
     def _banned(self) -> set[int]:
@@ -441,9 +455,15 @@ class Run:
             self.canvas[option.position] = option.token
             self.commits.append(Commit(self.forwards - 1, option.position, option.token, option.confidence))
         self.canvas[list(returned)] = self.model.config.mask_token
+        slack = min([self.slack, choice.slack, *(option.margin for option in chosen)])
+        self.slack = float("inf")
+        positions = [option.position for option in chosen]
+        if len(self.passes) == self.forwards:  # a forward that decides more than once
+            last = self.passes.pop()
+            options, slack, positions = last.candidates, min(slack, last.slack), last.chosen + positions
+            returned = [*self.returned.pop(), *returned]
         self.returned.append(sorted(returned))
-        slack = min([choice.slack, *(option.margin for option in chosen)])
-        self.passes.append(Pass(self.kind, block, options, [option.position for option in chosen], slack))
+        self.passes.append(Pass(self.kind, block, options, sorted(positions), slack))
         self.stopped = self.settings.early_stop and self.settings.stop_at == "text" and self._ended()
 
     def _ended(self) -> bool:

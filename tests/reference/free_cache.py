@@ -32,7 +32,7 @@ class Cache:
 
     def forward(self, block: Block) -> Forward:
         run, settings, position = self.run, self.run.settings, torch.arange(self.length)
-        first = run.masked(Block(0, self.length))[0]
+        first = min(run.masked(Block(0, block.end)), default=block.start)
         self.frozen &= position < first
         stop = max(block.end, first + settings.window) if settings.freeze == "window" else self.length
         resent = position >= first - settings.window if settings.freeze == "window" else torch.zeros_like(self.frozen)

@@ -158,6 +158,8 @@ def test_the_last_block_may_be_shorter(name: str, config: ModelConfig) -> None:
         predicted = {(int(step.predicts[0]), int(step.predicts[-1]) + 1) for step in end.trace}
         start = len(prompt)
         blocks = [(start, start + 8), (start + 8, start + 16), (start + 16, start + 19)]
+        if name == "d3llm":  # which predicts all that is not kept
+            blocks = [(start, start + 19), (start + 8, start + 19)]
         # Saber looks at what it decoded before, too.
         assert predicted == {(start if name == "saber" else first, stop) for first, stop in blocks}
         assert MASK not in each.canvas.tokens

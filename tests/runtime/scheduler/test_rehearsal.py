@@ -55,6 +55,24 @@ def test_edits_ask_for_no_sizes_of_their_own() -> None:
         assert derived(system, (40,), unmask="token-editing") == derived(system, (40,))
 
 
+def test_branches_are_sent_in_any_number_and_no_draft_comes_true() -> None:
+    """LoPA tries all but the last mask, or none; of the canvas there is a forward for each token."""
+    drafts = profiles((1, 8, 40, 8), (1, 16, 40, 16), (1, 24, 40, 24))
+    assert derived("ssd", (40,), branches=2) == Workload(profiles((1, 40, 1, 8)) + drafts)
+    whole = profiles((1, 40, 1, 8), (1, 80, 1, 16), (1, 120, 1, 24))
+    assert derived("ssd", (40,), branches=2, cache="none") == Workload(whole)
+    assert derived("lopa", (40,), branches=2) == Workload(profiles((1, 40, 1, 8)) + drafts[::2])
+    for branches in (0, 3):
+        forwards = rehearse(WIDE, (find_system("ssd"), SETTINGS.replace(branches=branches)), 40).forwards
+        assert len(forwards) == 24
+
+
+def test_blocks_in_flight_send_and_predict_all_that_is_not_kept() -> None:
+    partial = profiles((1, 8, 40, 8), (1, 16, 40, 16), (1, 24, 40, 24))
+    assert derived("d3llm", (40,)) == Workload(profiles((1, 40, 1, 24)) + partial)
+    assert derived("d3llm", (40,), cache_delay=24) == Workload(profiles((1, 40, 1, 24)))
+
+
 def test_refreshes_share_a_step_while_they_are_small() -> None:
     large = derived("fast-dllm-dual", (120,), batch=20).profiles
     assert {profile.batch for profile in large if profile.queries == 120} == {1}

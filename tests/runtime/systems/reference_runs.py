@@ -16,7 +16,7 @@ from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.systems import SYSTEMS
 
-from ...reference import decoding, free_cache, systems
+from ...reference import branches, d3llm, decoding, free_cache, systems
 from ...reference.model import Model
 from ...reference.rules import Candidate, Choice
 from ..recorder import finish
@@ -31,6 +31,9 @@ DECODERS = {
 }
 OWN_RULE = {"saber": systems.saber, "klass": systems.klass, "conv": systems.conv, "wino": systems.wino}
 """Those that do not decode by every rule."""
+
+SEVERAL = {"ssd": branches.ssd, "lopa": branches.lopa, "d3llm": d3llm.d3llm}
+"""Those with several versions of the canvas, or several blocks, in flight."""
 
 # Settings that a system differs from the others by, where a test has none for them.
 OWN: dict[str, dict[str, Any]] = {"streaming-dllm": {"window": 4, "retention": 1.0}}
@@ -56,7 +59,7 @@ class Pair:
     def reference(self, system: str, prompt: list[int], **settings: Any) -> decoding.Decoded:
         """Settings by the runtime's names; 0 for `block_length` means one block, as it does there."""
         known = {**OWN.get(system, {}), **settings, "block_length": settings["block_length"] or settings["gen_length"]}
-        return {**DECODERS, **OWN_RULE}[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
+        return {**DECODERS, **OWN_RULE, **SEVERAL}[system](self.model, prompt, decoding.Settings(banned=self.banned, **known))
 
     def runtime(self, system: str, prompts: Sequence[list[int]], **settings: Any) -> list[Finished]:
         """All prompts in one batch."""

@@ -131,6 +131,39 @@ EDITING: tuple[dict[str, Any], ...] = tuple(
         {"threshold": 0.9, "edit_threshold": 0.3, "max_post_edit_steps": 0},
     )
 )
+WHOLE: dict[str, Any] = {**SIZES, "cache": "none"}
+SSD: tuple[dict[str, Any], ...] = (
+    {**SIZES},
+    {**SIZES, "branches": 1, "confidence": "topk_margin"},
+    {**ONE, "branches": 5, "confidence": "entropy"},
+    {**WHOLE},
+    {**WHOLE, "branches": 2, "confidence": "entropy"},
+    {**WHOLE, "branches": 0},
+)
+LOPA: tuple[dict[str, Any], ...] = (
+    {**SIZES, "unmask": "threshold", "threshold": 0.9},
+    {**SIZES, "unmask": "threshold", "threshold": 0.25, "branches": 1},
+    {**SIZES, "unmask": "factor", "factor": 1.0, "branches": 7},
+    {**ONE, "unmask": "threshold", "threshold": 0.3, "confidence": "topk_margin", "branches": 2},
+    {**SIZES, "confidence": "entropy"},
+    {**SIZES, "branches": 0, "steps": 12},
+    {**WHOLE, "unmask": "threshold", "threshold": 0.3},
+    {**WHOLE, "unmask": "frechet", "frechet_margin": 0.1, "branches": 2},
+)
+BLOCKS: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, "unmask": "entropy-threshold", "refresh": 3, **form}
+    for form in (
+        {},
+        {"entropy_threshold": 1.5},
+        {"entropy_threshold": 2.5, "block_add_threshold": 0.5, "cache_delay": 1, "refresh": 0},
+        {"entropy_threshold": 2.5, "block_add_threshold": 1.0, "cache_delay": 0, "refresh": 4},
+        {"entropy_threshold": 2.0, "block_length": 4, "cache_delay": 3},
+        {"entropy_threshold": 3.0, "block_length": 4, "block_add_threshold": 0.0, "cache_delay": 1, "refresh": 0},
+        {"entropy_threshold": 2.0, "cache_delay": 10_000},
+        {"entropy_threshold": -1.0, "block_length": 0, "refresh": 0},
+        {"entropy_threshold": 2.0, "refresh": 1},
+    )
+)
 # Of all decodes, how many may differ where the reference says that rounding explains it.
 FRAGILE = 0.02
 
@@ -261,6 +294,13 @@ def test_pruned_suffixes(pair: Pair) -> None:
 
 def test_what_is_frozen(pair: Pair) -> None:
     check(pair, "free-cache", FREEZING)
+
+
+@pytest.mark.parametrize(("system", "settings"), [("ssd", SSD), ("lopa", LOPA), ("d3llm", BLOCKS)])
+def test_several_in_flight(system: str, settings: tuple[dict[str, Any], ...], pair: Pair) -> None:
+    """Versions of the canvas, or blocks; a forward decides more than its rule would alone."""
+    most = check(pair, system, settings)
+    assert len([count for count in most if count > 1]) > len(most) / 2
 
 
 @pytest.mark.parametrize(("retention", "kernel", "delay"), [(0.3, 3, 1), (0.5, 5, 0), (0.7, 1, 2)])

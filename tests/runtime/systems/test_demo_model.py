@@ -21,7 +21,7 @@ from dllm_edge.demo.task import held_out, parse_answer
 pytest.importorskip("torch", reason="the reference is torch")
 
 from ...reference.model import load
-from .reference_runs import DECODERS, OWN_RULE, Pair, commits_in, follow
+from .reference_runs import DECODERS, OWN_RULE, SEVERAL, Pair, commits_in, follow
 
 CHECKPOINT = Path(dllm_edge.__file__).parent / "demo" / "checkpoint"
 QUESTIONS = sorted((problem.question for problem in held_out(12)), key=len)[::4]
@@ -83,9 +83,19 @@ def test_another_systems_decode_is_noticed(system: str, other: str, model: Model
         follow(pair, other, prompt, end, rule)
 
 
+@pytest.mark.parametrize(("cache", "other"), [("none", "vanilla"), ("dual", "fast-dllm-dual")])
+def test_drafts_change_no_token(cache: str, other: str, model: Model) -> None:
+    """A trained model is sure enough for drafts to come true."""
+    for question in QUESTIONS[:2]:
+        plain = model.generate(question, system=other, unmask="quota", **BLOCKS)
+        drafted = model.generate(question, system="ssd", cache=cache, **BLOCKS)
+        assert drafted.canvas == plain.canvas
+        assert drafted.forwards < plain.forwards
+
+
 def test_the_systems_solve_the_task(model: Model) -> None:
     """Accuracy is measured elsewhere; of six questions, no system with its own settings gets fewer than four right."""
-    for system in (*DECODERS, *OWN_RULE):
+    for system in (*DECODERS, *OWN_RULE, *SEVERAL):
         answers = [parse_answer(model.generate(problem.question, system=system).text) for problem in held_out(6)]
         right = sum(answer == problem.answer for answer, problem in zip(answers, held_out(6), strict=True))
         assert right >= 4, (system, answers)

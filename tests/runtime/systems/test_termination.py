@@ -31,6 +31,9 @@ RULES: tuple[dict[str, Any], ...] = (
     {"unmask": "threshold", "threshold": 0.5, "temperature": 1.5},
     {"unmask": "dynamic-threshold", "confidence_alpha": 1.0},
     {"unmask": "dynamic-threshold", "threshold": 1.01, "mask_ratio": "block"},
+    {"unmask": "entropy-threshold"},
+    {"unmask": "entropy-threshold", "entropy_threshold": 100.0},
+    {"unmask": "entropy-threshold", "entropy_threshold": -1.0},
     {"unmask": "factor"},
     {"unmask": "factor", "factor": 1e6},
     {"unmask": "factor", "factor": 1e-6, "reference_compat": True},
@@ -74,8 +77,23 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
         {"retention": 0.0, "window": 3},
         {"retention": 0.5, "kernel": 31, "trailing": 100},
     ),
+    "ssd": ({}, {"branches": 0, "cache": "none"}, {"branches": 9}),
+    "lopa": ({}, {"branches": 1, "cache": "none"}, {"branches": 9}),
+    "d3llm": (
+        {},
+        {"cache_delay": 0, "refresh": 0, "block_add_threshold": 0.0},
+        {"cache_delay": 1, "refresh": 2},
+        {"cache_delay": 99, "block_add_threshold": 1.0},
+    ),
     "sparse-dllm": ({}, {"retention": 0.0, "delay": 0}, {"retention": 1.0, "kernel": 31, "delay": 100}),
 }
+
+ONE_DECISION: dict[str, dict[str, Any]] = {
+    "ssd": {"branches": 0},
+    "lopa": {"branches": 0},
+    "d3llm": {"block_add_threshold": 1.0},
+}
+"""Of systems that decide several times a forward, the settings with which they do not."""
 
 
 def edges(system: str) -> tuple[dict[str, Any], ...]:
@@ -114,7 +132,7 @@ def test_one_token_a_step_where_no_confidence_is_enough(system: str) -> None:
     rules: tuple[dict[str, Any], ...] = ({"unmask": "threshold", "threshold": 1.01}, {"unmask": "quota", "steps": 16})
     for settings in rules:
         for config in (ENDLESS, SHIFTED):
-            asked = request(system, config=config, early_stop=False, **settings)
+            asked = request(system, config=config, early_stop=False, **settings, **ONE_DECISION.get(system, {}))
             (end,) = finish(NumpyEngine(config), [asked])
             assert end.forwards == 16
             assert [commit.positions.size for commit in asked.canvas.commits] == [1] * 16

@@ -120,8 +120,8 @@ def test_gates_are_where_a_decision_would_change(changes: dict[str, Any], confid
 
 
 def test_every_rule_is_found_by_its_name() -> None:
-    assert {"conv", "credit", "entropy-bound", "factor", "frechet", "hierarchical", "klass", "local-leap"} <= RULES.keys()
-    assert {"quota", "saber", "schedule", "threshold", "token-editing", "wino"} <= RULES.keys()
+    assert {"conv", "credit", "entropy-bound", "entropy-threshold", "factor", "frechet", "hierarchical"} <= RULES.keys()
+    assert {"klass", "local-leap", "quota", "saber", "schedule", "threshold", "token-editing", "wino"} <= RULES.keys()
     assert list(RULES) == sorted(RULES)
     assert all(find_rule(name).name == name and find_rule(name).summary for name in RULES)
     with pytest.raises(DllmEdgeError, match=f"unknown rule 'luck': choose one of {', '.join(RULES)}"):
