@@ -121,6 +121,8 @@ class Model:
         true_or_false(special_tokens, "special_tokens")
         if prompt is not None and not isinstance(prompt, str):
             return _prompt_ids(prompt, self.config)
+        if prompt == "":
+            raise DllmEdgeError("the prompt is empty: give it some text, or token ids")
         if messages is None and chat and self.tokenizer.chat_template is not None:
             messages = [{"role": "user", "content": str(prompt)}]
         if messages is None:
@@ -268,6 +270,8 @@ def _folder(bundle: object) -> Path:
     """Return the folder that a caller of `load` names."""
     if isinstance(bundle, str) and bundle == DEMO:
         return exported_demo()
+    if bundle == "":
+        raise DllmEdgeError("the bundle is an empty text: name its folder")
     if not isinstance(bundle, str | os.PathLike) or not isinstance(os.fspath(bundle), str):
         raise DllmEdgeError(f"the bundle is {shown(bundle)}; it must be a folder, as text or as a path")
     return Path(bundle)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..graphs.errors import DllmEdgeError
 from .bundle.bundle import Bundle
-from .bundle.token_maps import map_tokens
 from .bundle.tokenizer import BundleTokenizer
 from .decoding.token_map import TokenMap
 from .engines.base import Engine
 from .engines.open import open_engine
+from .token_maps import map_tokens
 
 
 @dataclass(frozen=True, eq=False)

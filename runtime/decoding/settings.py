@@ -192,15 +192,13 @@ class Settings:
         return int(self.steps) // self.block_count or max(1, masks)
 
 
-def _check_steps(settings: Settings) -> None:
+def check_steps(settings: Settings) -> None:
+    """Raise `DllmEdgeError` for `steps` that do not spread evenly over the blocks: for rules that read them."""
     if settings.steps % settings.block_count:
         raise DllmEdgeError(
             f"steps={settings.steps} do not spread evenly over {settings.block_count} blocks: "
             f"use a multiple of {settings.block_count}"
         )
-
-
-CHECKS.append(_check_steps)
 
 
 def with_settings(settings: Settings, changes: Mapping[str, Any], known: Iterable[str], system: str) -> Settings:

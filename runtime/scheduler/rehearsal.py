@@ -74,7 +74,10 @@ def rehearse(
     engines: dict[str, Engine] = {MAIN: engine}
     if guide is not None or system.guided:
         judge = engines[GUIDE] = _RehearsalEngine(guide or config, AnySizes())
-        judge.answer = judge.answer[1:]  # never what the decoded model drafts: every possible step is seen
+        # Never what the decoded model drafts: every possible step is seen.
+        judge.answer = 2 * [
+            next(token for token in range(config.vocab_size) if token not in (config.mask_token_id, *engine.answer))
+        ]
     canvas = Canvas.from_prompt(engine.answer[:1] * (context - settings.gen_length), settings.gen_length, config)
     scheduler = Scheduler(engines)
     tokens = TokenMap.identity(config.vocab_size) if system.guided else None

@@ -22,6 +22,7 @@ from ...graphs.errors import DllmEdgeError
 from ..arrays import Array, BoolArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import STEPS, Setting, Settings, declare
+from ..decoding.sweep import Sweep, steps_for
 from .proposals import Proposals
 from .quota import quotas
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
@@ -66,6 +67,7 @@ class Conv(Rule):
     name = "conv"
     summary = "a quota of the highest probability x tanh(`conv_mult` x decided tokens in the `conv_window` around) (Conv)"
     settings = (CONV_MULT, CONV_WINDOW, CONV_TOP_K, STEPS)
+    sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.mult, self.window, self.top_k = settings.conv_mult, settings.conv_window, settings.conv_top_k

@@ -23,6 +23,7 @@ from ...graphs.errors import DllmEdgeError
 from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, register
 from .threshold import THRESHOLD, threshold
@@ -94,6 +95,7 @@ class Credit(Rule):
     name = "credit"
     summary = "as `threshold`, of probabilities that grow with what earlier steps put first (dInfer)"
     settings = (THRESHOLD, CREDIT_WEIGHT, CREDIT_DECAY, CREDIT_POWER)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.least, self.temperature, self.random = settings.threshold, settings.temperature, budget.random

@@ -18,6 +18,7 @@ import numpy as np
 from ..arrays import Array, FloatArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, ranked, register
 
@@ -46,6 +47,7 @@ class EntropyBound(Rule):
     name = "entropy-bound"
     summary = "the most confident while their entropies, less the largest, add up to at most `entropy_bound` (EB-Sampler)"
     settings = (ENTROPY_BOUND,)
+    sweep = Sweep(ENTROPY_BOUND, (0.01, 0.1, 0.5, 1.0))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.bound = settings.entropy_bound

@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals
 from .rule import Budget, Decision, Rule, ranked, register
 
@@ -36,6 +37,7 @@ class EntropyThreshold(Rule):
     name = "entropy-threshold"
     summary = "all candidates of at most `entropy_threshold` entropy, and always that of the lowest (d3LLM)"
     settings = (ENTROPY_THRESHOLD,)
+    sweep = Sweep(ENTROPY_THRESHOLD, (0.1, 0.3, 0.5, 1.0))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.most = settings.entropy_threshold

@@ -17,6 +17,7 @@ import numpy as np
 from ..arrays import BoolArray, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 from .threshold import THRESHOLD
@@ -67,6 +68,7 @@ class Hierarchical(Rule):
     name = "hierarchical"
     summary = "the best of each run of masks above `low_threshold`, all above `threshold`, and always the best (dInfer)"
     settings = (THRESHOLD, LOW_THRESHOLD, REMASK_THRESHOLD)
+    sweep = Sweep(LOW_THRESHOLD, (0.8, 0.6, 0.4, 0.2))
     looks_at = "all"
 
     def __init__(self, settings: Settings, budget: Budget) -> None:

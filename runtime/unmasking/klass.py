@@ -21,6 +21,7 @@ import numpy as np
 from ..arrays import Array, BoolArray, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import STEPS, Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .quota import quotas
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
@@ -90,6 +91,7 @@ class Klass(Rule):
     name = "klass"
     summary = "all above `threshold` that stood still for `kl_steps` steps to `kl_threshold`; else the step's quota (KLASS)"
     settings = (THRESHOLD, KL_THRESHOLD, KL_STEPS, STEPS)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.least, self.still, self.steps = settings.threshold, settings.kl_threshold, settings.kl_steps

@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import Array, BoolArray, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 from .threshold import THRESHOLD
@@ -50,6 +51,7 @@ class LocalLeap(Rule):
     name = "local-leap"
     summary = "all of at least `threshold`, and of `leap_threshold` within `leap_radius` of those (LocalLeap)"
     settings = (THRESHOLD, LEAP_THRESHOLD, LEAP_RADIUS)
+    sweep = Sweep(LEAP_THRESHOLD, (0.9, 0.75, 0.6, 0.4))
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self.least, self.relaxed, self.radius = settings.threshold, settings.leap_threshold, settings.leap_radius

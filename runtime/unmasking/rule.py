@@ -11,7 +11,7 @@ import numpy as np
 from ...graphs.errors import DllmEdgeError, unknown
 from ..arrays import FloatArray, IntArray
 from ..decoding.canvas import Canvas
-from ..decoding.settings import CHECKS, Setting, Settings, declare
+from ..decoding.settings import CHECKS, STEPS, Setting, Settings, check_steps, declare
 from ..decoding.sweep import Sweep
 from ..decoding.window import Block
 from .proposals import Proposals
@@ -110,7 +110,10 @@ def find_rule(name: str) -> type[Rule]:
 
 
 def _check_rule(settings: Settings) -> None:
-    RULES[settings.unmask].check(settings)
+    rule = RULES[settings.unmask]
+    if STEPS in rule.settings:
+        check_steps(settings)
+    rule.check(settings)
 
 
 CHECKS.append(_check_rule)
@@ -124,4 +127,5 @@ def ranked(scores: FloatArray) -> IntArray:
 def needs_probabilities(settings: Settings) -> None:
     """Raise `DllmEdgeError` where a rule that compares probabilities is given no such confidence."""
     if settings.confidence == "entropy":
-        raise DllmEdgeError(f"unmask={settings.unmask} compares probabilities: confidence=entropy has none")
+        problem = f"unmask={settings.unmask} compares probabilities: confidence=entropy has none"
+        raise DllmEdgeError(f"{problem}, use confidence=maskgit_plus")

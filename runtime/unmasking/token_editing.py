@@ -14,6 +14,7 @@ import numpy as np
 
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 from .threshold import THRESHOLD
@@ -39,6 +40,7 @@ class TokenEditing(Rule):
     name = "token-editing"
     summary = "all above `threshold`, and always the best; other tokens become candidates above `edit_threshold` (LLaDA2.1)"
     settings = (THRESHOLD, EDIT_THRESHOLD, MAX_POST_EDIT_STEPS)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
     looks_at = "all"
 
     def __init__(self, settings: Settings, budget: Budget) -> None:

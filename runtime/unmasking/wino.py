@@ -17,6 +17,7 @@ import numpy as np
 from ..arrays import IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
+from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
 from .threshold import THRESHOLD
@@ -39,6 +40,7 @@ class Wino(Rule):
     name = "wino"
     summary = "all above `threshold`, 20 at most; takes back what is less probable than `threshold_back` (WINO)"
     settings = (THRESHOLD, THRESHOLD_BACK)
+    sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
     looks_at = "all"
 
     def __init__(self, settings: Settings, budget: Budget) -> None:

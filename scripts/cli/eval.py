@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...runtime.systems import find_system
 from .terminal.bundles import open_model
 from .terminal.evaluations import evaluate_system, print_evaluation
 from .terminal.options import (
@@ -38,6 +39,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     settings = parse_settings(assignments, gen_length)
+    find_system(system)  # an unknown one is refused before the demo is exported
     model = open_model(bundle, engine, threads, guide)
     evaluation = evaluate_system(model, system, settings, task, limit, batch, seed)
     if as_json:

@@ -9,6 +9,7 @@ from rich.live import Live
 
 from ...runtime.generate import Generation, Model
 from ...runtime.scheduler.request import Changed, Finished, Request
+from ...runtime.systems import find_system
 from .terminal.bundles import open_model
 from .terminal.canvas_view import CanvasView
 from .terminal.options import (
@@ -46,6 +47,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     settings = parse_settings(assignments, gen_length)
+    find_system(system)  # an unknown one is refused before the demo is exported
     prompt = read_prompt(prompt)
     model = open_model(bundle, engine, threads, guide)
     request = model.request(model.encode(prompt, chat=chat, special_tokens=special_tokens), system, seed, trace, **settings)

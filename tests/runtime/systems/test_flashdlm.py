@@ -34,7 +34,7 @@ FORMS: tuple[dict[str, Any], ...] = (
     {"accept": "topk_relative", "accept_top_k": 32, "accept_ratio": 0.02},
     LENIENT,
     {**LENIENT, "verify": 3},
-    {**LENIENT, "verify": 1, "freeze": "committed"},
+    {"accept": "topk", "accept_top_k": 32, "verify": 1, "freeze": "committed"},
     {**LENIENT, "freeze": "block"},
     {**LENIENT, "freeze": "prompt", "verify": 5},
     {**LENIENT, "window": 8},

@@ -154,7 +154,7 @@ def test_one_token_a_step_where_no_confidence_is_enough(system: str) -> None:
 )
 def test_canvases_with_given_tokens(tokens: list[int], system: str, config: ModelConfig) -> None:
     """Infilling: what is given stays, what is masked is decoded, in blocks that may be given in whole or in part."""
-    for unmask, length in product(RULES_BY_NAME, (1, 3, 0)):
+    for unmask, length in product(SYSTEMS[system].rules or RULES_BY_NAME, (1, 3, 0)):
         canvas = Canvas(tokens, config)
         whole = max(canvas.stop - canvas.start, length)
         settings = Settings(gen_length=whole, block_length=length, unmask=unmask, early_stop=False)

@@ -123,6 +123,7 @@ def test_every_rule_is_found_by_its_name() -> None:
     assert {"conv", "credit", "entropy-bound", "entropy-threshold", "factor", "frechet", "hierarchical"} <= RULES.keys()
     assert {"klass", "local-leap", "quota", "saber", "schedule", "threshold", "token-editing", "wino"} <= RULES.keys()
     assert list(RULES) == sorted(RULES)
+    assert all(rule.sweep is not None and rule.sweep.setting in rule.settings for rule in RULES.values())
     assert all(find_rule(name).name == name and find_rule(name).summary for name in RULES)
     with pytest.raises(DllmEdgeError, match=f"unknown rule 'luck': choose one of {', '.join(RULES)}"):
         find_rule("luck")

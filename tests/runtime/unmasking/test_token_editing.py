@@ -108,7 +108,7 @@ def test_it_ends_within_the_masks_and_the_post_edit_steps(system: str, length: i
         blocks = asked.settings.block_count
         assert (end.reason, MASK in asked.canvas.tokens) == ("complete", False)
         assert end.forwards <= 16 + most * blocks
-        if isinstance(engine, Restless):
+        if isinstance(engine, Restless) and system != "d3llm":  # which ends with the last mask
             assert end.forwards == (blocks if threshold < 1 else 16) + most * blocks
 
 

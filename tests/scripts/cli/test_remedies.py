@@ -134,6 +134,7 @@ NAMED_ONLY = {
         "allow special tokens in prompts",
         "export it as it is with --allow-nonfinite",
         "chat=False, --no-chat",
+        "give one with --guide BUNDLE",
         "make it with 'dllm-edge info demo'",
         "--plot {}: the picture is a PNG",
         "--plot {}: is a folder",

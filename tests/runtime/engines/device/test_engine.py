@@ -41,6 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 OWN: dict[str, dict[str, Any]] = {
     "conv": {"unmask": "conv", "conv_window": 3, "conv_mult": 0.1},
+    "klass": {"unmask": "klass", "threshold": 0.2, "kl_threshold": 0.2},
     "wino": {"unmask": "wino", "threshold": 0.2},
 }
 """Of the systems that do not decode by every rule."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...graphs.errors import DllmEdgeError
-from ..arrays import IntArray
-from ..decoding.token_map import TokenMap
-from .foreign_errors import reported
-from .tokenizer import BundleTokenizer
+from ..graphs.errors import DllmEdgeError
+from .arrays import IntArray
+from .bundle.foreign_errors import reported
+from .bundle.tokenizer import BundleTokenizer
+from .decoding.token_map import TokenMap
 
 ANCHOR = "a"
 """What stands before each token whose text is asked for: some tokenizers drop a space at the beginning of a text."""

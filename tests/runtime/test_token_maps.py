@@ -7,10 +7,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from dllm_edge.graphs.errors import DllmEdgeError
-from dllm_edge.runtime.bundle.token_maps import map_tokens
 from dllm_edge.runtime.bundle.tokenizer import BundleTokenizer
+from dllm_edge.runtime.token_maps import map_tokens
 
-from ..numpy_engine import CONFIG
+from .numpy_engine import CONFIG
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
