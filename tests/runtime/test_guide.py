@@ -11,6 +11,8 @@ import pytest
 import dllm_edge
 from dllm_edge.graphs.errors import DllmEdgeError
 
+pytest.importorskip("torch", reason="tiny bundles are exported with torch")
+
 SETTINGS: dict[str, Any] = {"gen_length": 16, "block_length": 8, "early_stop": False}
 
 
