@@ -22,9 +22,9 @@ from dllm_edge.runtime.systems import find_system
 
 pytest.importorskip("torch", reason="the reference is torch")
 
-from ...reference.decoding import Settings as Form  # noqa: E402
-from ...reference.free_cache import Judging, flashdlm  # noqa: E402
-from ...reference.model import Model, load  # noqa: E402
+from ...reference.decoding import Settings as Form
+from ...reference.free_cache import Judging, flashdlm
+from ...reference.model import Model, load
 
 PROMPTS = [np.random.default_rng(length).integers(0, 250, length).tolist() for length in (5, 14, 9)]
 SIZES: dict[str, Any] = {"gen_length": 24, "block_length": 8, "early_stop": False}
