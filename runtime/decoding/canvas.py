@@ -175,6 +175,14 @@ class Canvas:
         if masks.size:
             self.commit(masks, np.full(masks.size, self._end_ids[0]), np.ones(masks.size, dtype=np.float32))
 
+    def end_after(self, position: int, token: int) -> None:
+        """Let all that is decoded after `position` be end of text: masks are filled, other tokens become `token`."""
+        self.fill_end(position + 1)
+        after = np.flatnonzero(self.generated_positions[position + 1 :]) + position + 1
+        others = after[~np.isin(self.tokens[after], self._end_ids)]
+        if others.size:
+            self.edit(others, np.full(others.size, token), np.ones(others.size, dtype=np.float32))
+
     def truncate(self, length: int) -> None:
         """Cut the canvas off after `length` positions, which must leave some of those that are decoded."""
         assert self.start < length <= len(self)

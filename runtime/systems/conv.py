@@ -30,13 +30,8 @@ def fill_after_second_end(canvas: Canvas) -> None:
     """Write the end-of-text token to every decoded position after the second one, masked or not."""
     generated = canvas.generated_positions.nonzero()[0]
     ends = generated[np.isin(canvas.tokens[generated], canvas.config.eos_token_ids)]
-    if ends.size < 2:
-        return
-    after = generated[generated > ends[1]]
-    others = after[~np.isin(canvas.tokens[after], (*canvas.config.eos_token_ids, canvas.mask_token_id))]
-    canvas.fill_end(int(ends[1]))
-    if others.size:
-        canvas.edit(others, np.full(others.size, canvas.config.eos_token_ids[0]), np.ones(others.size, dtype=np.float32))
+    if ends.size > 1:
+        canvas.end_after(int(ends[1]), canvas.config.eos_token_ids[0])
 
 
 register(

@@ -75,11 +75,7 @@ def end_text(canvas: Canvas) -> None:
     ends = canvas.generated_positions & np.isin(canvas.tokens, canvas.config.eos_token_ids)
     if ends.any():
         first = int(ends.argmax())
-        canvas.fill_end(first + 1)
-        others = np.flatnonzero(canvas.generated_positions & ~np.isin(canvas.tokens, canvas.config.eos_token_ids))
-        others = others[others > first]
-        if others.size:
-            canvas.edit(others, np.full(others.size, canvas.tokens[first]), np.ones(others.size, dtype=np.float32))
+        canvas.end_after(first, int(canvas.tokens[first]))
 
 
 def begin(canvas: Canvas, begun: list[Block], coming: list[Block], least: float) -> None:

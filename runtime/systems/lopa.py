@@ -20,7 +20,7 @@ from ..decoding.settings import Settings
 from ..decoding.step import Reserve, StepResult
 from ..decoding.trace import Choice
 from ..unmasking.proposals import Proposals
-from ..unmasking.rule import ranked
+from ..unmasking.rule import remaining
 from ..unmasking.unmasking import BlockUnmasking, Unmasking
 from .base import Decoding, System, register
 
@@ -50,9 +50,8 @@ def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding
 
 def surest(canvas: Canvas, proposals: Proposals, branches: int) -> IntArray:
     """Return which of the proposals that the last step left are tried, surest first: none if there is but one."""
-    left = (canvas.tokens[proposals.positions] == canvas.mask_token_id).nonzero()[0]
-    tried: IntArray = left[ranked(proposals.log_confidence[left])[: branches if left.size > 1 else 0]]
-    return tried
+    left = remaining(canvas, proposals)
+    return left[: branches if left.size > 1 else 0]
 
 
 def mean_confidences(rule: BlockUnmasking, versions: IntArray, result: StepResult) -> Array:

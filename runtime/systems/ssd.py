@@ -21,7 +21,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Settings
 from ..decoding.step import Reserve, StepResult
 from ..unmasking.proposals import Proposals
-from ..unmasking.rule import ranked
+from ..unmasking.rule import remaining
 from ..unmasking.unmasking import BlockUnmasking, Unmasking
 from .base import Decoding, System, register
 
@@ -44,8 +44,8 @@ def drafted(canvas: Canvas, proposals: Proposals, branches: int) -> IntArray:
 
     Each has as many more of the `proposals` that the last step left as that step committed, best first.
     """
-    left = (canvas.tokens[proposals.positions] == canvas.mask_token_id).nonzero()[0]
-    order, size = left[ranked(proposals.log_confidence[left])], max(1, len(proposals) - left.size)
+    order = remaining(canvas, proposals)
+    size = max(1, len(proposals) - order.size)
     drafts = np.tile(canvas.tokens, (1 + min(branches, max(0, order.size - 1) // size), 1))
     for number in range(1, len(drafts)):
         taken = order[: number * size]

@@ -19,13 +19,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...graphs.errors import DllmEdgeError
 from ..arrays import Array, FloatArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, register
+from .rule import Budget, Decision, Rule, needs_token_probabilities, register
 from .threshold import THRESHOLD, threshold
 
 CREDIT_WEIGHT = declare(
@@ -117,6 +116,4 @@ class Credit(Rule):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        if settings.confidence != "maskgit_plus":
-            problem = f"unmask=credit changes probabilities of tokens: confidence={settings.confidence} has none"
-            raise DllmEdgeError(f"{problem}, use confidence=maskgit_plus")
+        needs_token_probabilities(settings, "changes")

@@ -124,8 +124,25 @@ def ranked(scores: FloatArray) -> IntArray:
     return np.argsort(-scores, kind="stable")
 
 
+def remaining(canvas: Canvas, proposals: Proposals) -> IntArray:
+    """Return which of a step's proposals are for positions that are masked still, `[n]`, the most confident first."""
+    left = (canvas.tokens[proposals.positions] == canvas.mask_token_id).nonzero()[0]
+    order: IntArray = left[ranked(proposals.log_confidence[left])]
+    return order
+
+
 def needs_probabilities(settings: Settings) -> None:
     """Raise `DllmEdgeError` where a rule that compares probabilities is given no such confidence."""
     if settings.confidence == "entropy":
-        problem = f"unmask={settings.unmask} compares probabilities: confidence=entropy has none"
-        raise DllmEdgeError(f"{problem}, use confidence=maskgit_plus")
+        raise _without_probabilities("compares probabilities", settings)
+
+
+def needs_token_probabilities(settings: Settings, does: str) -> None:
+    """Raise `DllmEdgeError` where a rule that `does` something with probabilities of tokens is given another confidence."""
+    if settings.confidence != "maskgit_plus":
+        raise _without_probabilities(f"{does} probabilities of tokens", settings)
+
+
+def _without_probabilities(does: str, settings: Settings) -> DllmEdgeError:
+    problem = f"unmask={settings.unmask} {does}: confidence={settings.confidence} has none"
+    return DllmEdgeError(f"{problem}, use confidence=maskgit_plus")

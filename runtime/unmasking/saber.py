@@ -19,13 +19,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...graphs.errors import DllmEdgeError
 from ..arrays import Array, BoolArray, IntArray
 from ..decoding.canvas import Canvas
 from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, ranked, register
+from .rule import Budget, Decision, Rule, needs_token_probabilities, ranked, register
 
 LEAST_COMMITS = declare(
     Setting("least_commits", 2, "Least tokens that `saber` commits a step, as far as there are masks.", least=1)
@@ -114,6 +113,4 @@ class Saber(Rule):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        if settings.confidence != "maskgit_plus":
-            problem = f"unmask=saber compares probabilities of tokens: confidence={settings.confidence} has none"
-            raise DllmEdgeError(f"{problem}, use confidence=maskgit_plus")
+        needs_token_probabilities(settings, "compares")

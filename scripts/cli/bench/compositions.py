@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ....graphs.config import ModelConfig
-from ....graphs.errors import DllmEdgeError, unknown
+from ....graphs.errors import DllmEdgeError
 from ....runtime.decoding.settings import check_names, parse_setting
 from ....runtime.systems import GUIDED, all_systems, find_system, fitting_systems
 from ..terminal.lists import words_of
@@ -49,14 +49,13 @@ def parse_compositions(text: str) -> list[Composition]:
 def parse_composition(text: str) -> Composition:
     """Return a composition of a known system, whose settings it has and whose values they may take."""
     name, *assignments = (part.strip() for part in text.split(":"))
-    if name not in all_systems():
-        raise unknown("system", name, all_systems())
+    system = find_system(name)
     settings: dict[str, Any] = {}
     for assignment in assignments:
         key, _, value = (part.strip() for part in assignment.partition("="))
         if not (key and value):
             raise DllmEdgeError(f"--systems {text}: '{assignment}' must be key=value, as in --systems {EXAMPLE}")
-        check_names([key], find_system(name).setting_names, name)
+        check_names([key], system.setting_names, name)
         settings[key] = parse_setting(key, value)
     return Composition(name, settings)
 
