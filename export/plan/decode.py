@@ -29,8 +29,9 @@ class Decode:
         return self.settings().block
 
     def settings(self) -> Settings:
-        """Return the settings that this decode has, others by default; raises `DllmEdgeError` for lengths that do not fit."""
-        return Settings(gen_length=self.gen_length, block_length=self.block_length, retention=self.kept)
+        """Return the settings that this decode has, others the system's; raises `DllmEdgeError` for lengths that do not fit."""
+        own = {"gen_length": self.gen_length, "block_length": self.block_length, "retention": self.kept}
+        return Settings(**{**find_system(self.system).defaults, **own})
 
     @property
     def kept(self) -> float:

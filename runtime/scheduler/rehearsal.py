@@ -161,10 +161,12 @@ class _RehearsalEngine(HostCaches):
 
     def run(self, profile: Profile, cache: Lanes | None, bind: Lanes | None = None, keep_rows: bool = False) -> StepOutputs:
         self.forwards.append(RehearsedForward(profile, bind is not None))
-        outputs = self.workspace(profile).outputs
+        inputs, outputs = self.workspace(profile).inputs, self.workspace(profile).outputs
         # Another token by every forward: no draft of the steps to come is ever right.
         outputs.topk_ids[:] = self.answer[:: 1 if len(self.forwards) % 2 else -1]
-        outputs.topk_log_probs[:] = -UNSURE
+        # Every second position first, so that what is masked lies scattered: it may need more rows then.
+        positions = np.take_along_axis(inputs.position_ids, inputs.logit_rows, axis=1)
+        outputs.topk_log_probs[:] = -UNSURE - positions[:, :, None] % 2
         outputs.entropy[:] = UNSURE
         outputs.target_log_probs[:] = -UNSURE
         return outputs

@@ -10,8 +10,8 @@ DECODING = (
     "tests/runtime/unmasking",
     "tests/runtime/scheduler",
     "tests/runtime/needs",
-    "tests/runtime/systems",
     "tests/runtime/test_generate.py",
+    "tests/runtime/systems",
 )
 # By the longest name that begins a file's own.
 WIDER: dict[str, tuple[str, ...]] = {

@@ -32,6 +32,15 @@ def test_the_test_that_fails_with_a_defect_and_the_file_as_it_was_again(
     assert (tree.package / FILE).read_text() == source == (root / FILE).read_text()
 
 
+def test_a_test_that_never_ends_is_the_one_that_fails(root: Path) -> None:
+    tree, start = Tree(root.parent / "tree", test_limit=1), (root / FILE).read_text().index("a < b")
+    tree.fill(root)
+    endless = Mutant(FILE, 1, "any", start, start + len("a < b"), "[1 for _ in iter(int, 1)]")
+    found = tree.failure(endless, [OWN, WIDER], limit=60.0)
+    assert found is not None
+    assert found.startswith("tests/")
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [

@@ -18,6 +18,7 @@ from .mutant import Mutant
 MEMORY = 10 * 2**30  # bytes: a defect that fills the memory must not take the machine with it
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 TIMED_OUT = "the time limit"
+TEST_LIMIT = 120  # seconds of one test, several times the longest: a decode that never ends is noticed by then
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Tree:
     """The copy at `folder/dllm_edge`, which tests import in place of the original."""
 
     folder: Path
+    test_limit: int = TEST_LIMIT
 
     @property
     def package(self) -> Path:
@@ -42,7 +44,10 @@ class Tree:
         (self.package / ".venv").symlink_to(root / ".venv")
 
     def failure(self, mutant: Mutant, paths: list[str], limit: float) -> str | None:
-        """Return which test of `paths` fails with the mutant in place: `TIMED_OUT` after `limit` seconds, None if none does."""
+        """Return which test of `paths` fails with the mutant in place: `TIMED_OUT` after `limit` seconds, None if none does.
+
+        A test fails that takes more than the tree's `test_limit`.
+        """
         path = self.package / mutant.file
         source = path.read_bytes()
         try:
@@ -66,6 +71,7 @@ class Tree:
             "-q",
             "-p",
             "no:cacheprovider",
+            f"--timeout={self.test_limit}",
             f"--basetemp={temporary / 'pytest'}",
             *paths,
         ]

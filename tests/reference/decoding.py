@@ -99,6 +99,7 @@ class Settings:
     block_add_threshold: float = 0.1
     cache_delay: int = 2
     refresh: int = 0
+    warmup: int = 2  # vicinity
 
     def __post_init__(self) -> None:
         if self.gen_length % self.block_length:
@@ -351,7 +352,7 @@ class Run:
         """Tokens of earlier steps that have become improbable return; one more than these is committed at least."""
         settings, masked = self.settings, self.masked(block)
         options = self._candidates(result, masked)
-        standing = [position for position in range(block.start + first_done, block.end) if position not in masked]
+        standing = self._standing(block, first_done)
         rows = torch.softmax(self._rows(result, standing), -1)
         current = sorted((float(row[self.canvas[position]]), position) for position, row in zip(standing, rows, strict=True))
         doubted = [position for probability, position in current if probability < settings.remask_threshold]
@@ -376,6 +377,12 @@ class Run:
         open_options = [option for position, option in options.items() if masked[position]]
         order = [option.position for option in open_options]
         self._commit(block, open_options, Choice(sorted(map(order.index, verdict.drafted)), verdict.slack), verdict.returned)
+
+    def _standing(self, block: Block, first_done: bool) -> list[int]:
+        """Decided positions of the block that the last forward predicts."""
+        masked = self.masked(block)
+        decided = [position for position in range(block.start + first_done, block.end) if position not in masked]
+        return [position for position in decided if self._predicted(position)]
 
     def _predicted(self, position: int) -> bool:
         """Whether the last forward would have computed the row that predicts a position."""
@@ -420,7 +427,7 @@ class Run:
     def _decide_wino(self, block: Block, result: Forward, first_done: bool) -> None:
         options = self._candidates(result, self.masked(block))
         current, masked = self._current(result), {option.position for option in options}
-        standing = [position for position in range(block.start + first_done, block.end) if position not in masked]
+        standing = self._standing(block, first_done)
         verdict = wino.decide(
             self.witnesses.setdefault(block.start, wino.Memory()),
             {option.position: option.confidence for option in options},
@@ -435,7 +442,7 @@ class Run:
         """A first token that a full forward alone predicts stays."""
         masked = self._candidates(result, self.masked(block)) if self.masked(block) else []
         open_positions = {option.position for option in masked}
-        standing = [position for position in range(block.start + first_done, block.end) if position not in open_positions]
+        standing = self._standing(block, first_done)
         proposed = self._candidates(result, standing) if standing else []
         verdict = editing.decide(
             self.edited.setdefault(block.start, editing.Memory()),

@@ -31,12 +31,14 @@ def test_every_fitting_system_and_every_rule_is_decoded(tiny_bundle: TinyBundle)
         ("vanilla", "quota"),
         ("fast-dllm-prefix", "threshold"),
         ("fast-dllm-dual", "threshold"),
+        ("dkv-cache", "quota"),
         ("free-cache", "quota"),
         ("wino", "wino"),
         ("sparse-dllm", "quota"),
         ("conv", "conv"),
         ("saber", "saber"),
         ("ssd", "quota"),
+        ("vicinity", "threshold"),
         ("klass", "klass"),
         ("lopa", "threshold"),
         ("d3llm", "entropy-threshold"),
@@ -62,7 +64,7 @@ def test_a_block_causal_model_has_its_systems_by_every_rule(tiny_bundle: TinyBun
 def test_a_rule_goes_to_a_system_that_takes_it(tiny_bundle: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(tiny_bundle("llada"))
     assert cheapest_system(model) is SYSTEMS["fast-dllm-dual"]
-    for name in ("fast-dllm-dual", "fast-dllm-prefix", "free-cache"):
+    for name in ("fast-dllm-dual", "fast-dllm-prefix", "dkv-cache", "free-cache", "vicinity"):
         monkeypatch.setitem(SYSTEMS, name, replace(SYSTEMS[name], rules=("threshold",)))
     assert cheapest_system(model, "factor") is SYSTEMS["sparse-dllm"]
     assert cheapest_system(model, "threshold") is SYSTEMS["fast-dllm-dual"]

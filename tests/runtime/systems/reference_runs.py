@@ -16,7 +16,7 @@ from dllm_edge.runtime.engines.base import Engine
 from dllm_edge.runtime.scheduler.request import Finished, Request
 from dllm_edge.runtime.systems import SYSTEMS
 
-from ...reference import branches, d3llm, decoding, free_cache, systems
+from ...reference import branches, d3llm, decoding, free_cache, newer_caches, systems
 from ...reference.model import Model
 from ...reference.rules import Candidate, Choice
 from ..recorder import finish
@@ -28,6 +28,8 @@ DECODERS = {
     "sparse-dllm": systems.sparse_dllm,
     "streaming-dllm": systems.streaming_dllm,
     "free-cache": free_cache.free_cache,
+    "dkv-cache": newer_caches.dkv_cache,
+    "vicinity": newer_caches.vicinity,
 }
 OWN_RULE = {"saber": systems.saber, "klass": systems.klass, "conv": systems.conv, "wino": systems.wino}
 """Those that do not decode by every rule."""
@@ -36,7 +38,11 @@ SEVERAL = {"ssd": branches.ssd, "lopa": branches.lopa, "d3llm": d3llm.d3llm}
 """Those with several versions of the canvas, or several blocks, in flight."""
 
 # Settings that a system differs from the others by, where a test has none for them.
-OWN: dict[str, dict[str, Any]] = {"streaming-dllm": {"window": 4, "retention": 1.0}}
+OWN: dict[str, dict[str, Any]] = {
+    "streaming-dllm": {"window": 4, "retention": 1.0},
+    "dkv-cache": {"refresh": 5},
+    "vicinity": {"window": 3},
+}
 
 # Of logits and confidences: what float32 may turn round (DESIGN, section 6).
 ROUNDING = 1e-4
@@ -155,7 +161,7 @@ def follow(pair: Pair, system: str, prompt: list[int], end: Finished, settings: 
         return runs[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (systems, free_cache):
+        for module in (systems, free_cache, newer_caches):
             patch.setattr(module, "Run", following)
         decoded = pair.reference(system, prompt, **settings)
     assert first_difference(decoded, end) is None

@@ -89,6 +89,27 @@ FREEZING: tuple[dict[str, Any], ...] = tuple(
         {"freeze": "block", "unmask": "threshold", "threshold": 0.2, "block_length": 12},
     )
 )
+DELAYED: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, **form}
+    for form in (
+        {"refresh": 0},
+        {"refresh": 3, "steps": 12},
+        {"refresh": 0, "block_length": 0},
+        {"refresh": 0, "block_length": 0, "unmask": "saber"},
+        {"refresh": 4, "unmask": "hierarchical", "low_threshold": 0.1, "threshold": 0.4, "remask_threshold": 0.1},
+        {"refresh": 0, "unmask": "threshold", "threshold": 0.25, "block_length": 12},
+    )
+)
+NEIGHBOURS: tuple[dict[str, Any], ...] = tuple(
+    {**SIZES, **form}
+    for form in (
+        {"window": 0, "warmup": 0},
+        {"window": 1, "warmup": 5},
+        {"window": 8, "refresh": 3},
+        {"window": 40, "block_length": 4},
+        {"window": 5, "unmask": "threshold", "threshold": 0.25, "warmup": 0},
+    )
+)
 SABER: tuple[dict[str, Any], ...] = tuple(
     {**SIZES, "unmask": "saber", **form}
     for form in (
@@ -294,6 +315,14 @@ def test_pruned_suffixes(pair: Pair) -> None:
 
 def test_what_is_frozen(pair: Pair) -> None:
     check(pair, "free-cache", FREEZING)
+
+
+def test_what_is_cached_late(pair: Pair) -> None:
+    check(pair, "dkv-cache", DELAYED)
+
+
+def test_neighbours_that_are_sent(pair: Pair) -> None:
+    check(pair, "vicinity", NEIGHBOURS)
 
 
 @pytest.mark.parametrize(("system", "settings"), [("ssd", SSD), ("lopa", LOPA), ("d3llm", BLOCKS)])

@@ -82,7 +82,7 @@ def test_a_dual_cache_that_is_always_fresh_is_no_cache(rule: dict[str, Any]) -> 
 
 
 @rules
-@pytest.mark.parametrize("system", ["fast-dllm-prefix", "fast-dllm-dual"])
+@pytest.mark.parametrize("system", ["fast-dllm-prefix", "fast-dllm-dual", "dkv-cache", "vicinity"])
 def test_a_refresh_in_every_step_is_the_baseline(system: str, rule: dict[str, Any]) -> None:
     """Our `refresh` setting, at its end."""
     assert_equal(decoded(system, refresh=1, **rule), decoded("vanilla", **rule))
@@ -93,6 +93,26 @@ def test_a_refresh_in_every_step_is_the_baseline(system: str, rule: dict[str, An
 def test_prefix_and_dual_agree_where_nothing_follows_the_block(rule: dict[str, Any], config: ModelConfig) -> None:
     prefix = decoded("fast-dllm-prefix", config, block_length=0, **rule)
     assert_equal(prefix, decoded("fast-dllm-dual", config, block_length=0, **rule))
+
+
+@both
+@rules
+def test_a_vicinity_of_nothing_is_the_dual_cache_and_one_of_all_is_none(rule: dict[str, Any], config: ModelConfig) -> None:
+    dual = decoded("fast-dllm-dual", config, **rule)
+    assert_equal(decoded("vicinity", config, window=0, warmup=1, **rule), dual)
+    assert_equal(decoded("vicinity", config, window=21, **rule), decoded("vanilla", config, **rule))
+
+
+@both
+@rules
+def test_warm_throughout_is_the_baseline(rule: dict[str, Any], config: ModelConfig) -> None:
+    assert_equal(decoded("vicinity", config, warmup=16, **rule), decoded("vanilla", config, **rule))
+
+
+@both
+def test_a_late_cache_is_not_read_in_a_blocks_first_two_steps(config: ModelConfig) -> None:
+    """So blocks of two steps are the baseline's."""
+    assert_equal(decoded("dkv-cache", config, steps=4), decoded("vanilla", config, steps=4))
 
 
 @both

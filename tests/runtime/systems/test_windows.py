@@ -69,6 +69,37 @@ def test_wino_sends_everything_and_the_block_once_more() -> None:
     assert [row.nonzero()[0].tolist() for row in ~seen[21:]] == [[position] for position in SECOND]
 
 
+def test_dkv_cache_sends_a_token_once_more_and_then_no_longer() -> None:
+    """Eight forwards a block, each of one token: what it sends is all but what was decided two forwards ago."""
+    engine = Recorder(NumpyEngine())
+    (end,) = finish(engine, [request("dkv-cache", early_stop=False, refresh=6)])
+    decoded = [int(commit.positions[0]) for commit in end.request.canvas.commits]
+    assert [sent(launch)[0] for launch in engine.launches] == (["refresh"] * 2 + ["block"] * 4 + ["refresh", "block"]) * 2
+    for index, launch in enumerate(engine.launches):
+        cached = sorted([*ALL[:5], *decoded[: index - 1]]) if launch.cache else []
+        assert sent(launch)[1:] == ([position for position in ALL if position not in cached], cached)
+
+
+def test_dkv_cache_sends_the_row_that_predicts_a_mask() -> None:
+    """Of a model with shifted logits: the row before each of the block's masks."""
+    engine = Recorder(NumpyEngine(SHIFTED))
+    (end,) = finish(engine, [request("dkv-cache", config=SHIFTED, early_stop=False)])
+    decoded = [int(commit.positions[0]) for commit in end.request.canvas.commits]
+    for index, launch in enumerate(engine.launches[2:8], 2):
+        masks = [position for position in FIRST if position not in decoded[:index]]
+        cached = {*ALL[:5], *decoded[: index - 1]} - {position - 1 for position in masks}
+        assert sent(launch)[1:] == ([position for position in ALL if position not in cached], sorted(cached))
+
+
+def test_vicinity_sends_the_neighbours_of_a_block() -> None:
+    assert steps("vicinity", window=3, warmup=0) == [
+        REFRESH,
+        ("block", ALL[2:16], [*ALL[:2], *ALL[16:]]),
+        REFRESH,
+        ("block", ALL[10:], ALL[:10]),
+    ]
+
+
 def test_prefix_sends_the_block_and_what_follows_over_what_lies_before() -> None:
     assert steps("fast-dllm-prefix") == [
         REFRESH,
