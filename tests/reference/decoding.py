@@ -426,8 +426,7 @@ class Run:
 
     def _decide_wino(self, block: Block, result: Forward, first_done: bool) -> None:
         options = self._candidates(result, self.masked(block))
-        current, masked = self._current(result), {option.position for option in options}
-        standing = self._standing(block, first_done)
+        current, standing = self._current(result), self._standing(block, first_done)
         verdict = wino.decide(
             self.witnesses.setdefault(block.start, wino.Memory()),
             {option.position: option.confidence for option in options},
@@ -441,7 +440,6 @@ class Run:
     def _decide_editing(self, block: Block, result: Forward, first_done: bool) -> None:
         """A first token that a full forward alone predicts stays."""
         masked = self._candidates(result, self.masked(block)) if self.masked(block) else []
-        open_positions = {option.position for option in masked}
         standing = self._standing(block, first_done)
         proposed = self._candidates(result, standing) if standing else []
         verdict = editing.decide(

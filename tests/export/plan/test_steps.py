@@ -136,5 +136,5 @@ def test_the_full_steps_of_a_block_and_what_they_return(name: str, unbound: int,
 
 
 def test_settings_are_those_that_the_system_begins_with() -> None:
-    """`dkv-cache` sends all in a block's first two forwards and then in every eighth; others never send all again by default."""
+    """`dkv-cache` sends all in the first two forwards of a block and in every eighth."""
     assert steps_of(llada_8b(), Decode("dkv-cache", 2048, gen_length=64)).full_steps == 5
