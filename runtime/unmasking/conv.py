@@ -25,7 +25,7 @@ from ..decoding.settings import STEPS, Setting, Settings, declare
 from ..decoding.sweep import Sweep, steps_for
 from .proposals import Proposals
 from .quota import quotas
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 
 LAST_TIME = 1e-5
 CONV_MULT = declare(
@@ -66,6 +66,7 @@ class Conv(Rule):
 
     name = "conv"
     summary = "a quota of the highest probability x tanh(`conv_mult` x decided tokens in the `conv_window` around) (Conv)"
+    compares = "probabilities"
     settings = (CONV_MULT, CONV_WINDOW, CONV_TOP_K, STEPS)
     sweep = Sweep(STEPS, (1, 2, 4, 8), steps_for, "tokens a step")
 
@@ -102,6 +103,5 @@ class Conv(Rule):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)
         if settings.conv_top_k and settings.temperature:
             raise DllmEdgeError(f"unmask=conv draws by itself with conv_top_k={settings.conv_top_k}: use temperature=0")

@@ -24,7 +24,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, needs_token_probabilities, register
+from .rule import Budget, Decision, Rule, register
 from .threshold import THRESHOLD, threshold
 
 CREDIT_WEIGHT = declare(
@@ -93,6 +93,7 @@ class Credit(Rule):
 
     name = "credit"
     summary = "as `threshold`, of probabilities that grow with what earlier steps put first (dInfer)"
+    compares = "token probabilities"
     settings = (THRESHOLD, CREDIT_WEIGHT, CREDIT_DECAY, CREDIT_POWER)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
@@ -113,7 +114,3 @@ class Credit(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.least,)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_token_probabilities(settings, "changes")

@@ -16,7 +16,7 @@ from ..decoding.settings import Setting, Settings, declare
 from ..decoding.step import Forward
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, needs_probabilities, register
+from .rule import Budget, Decision, Rule, register
 from .threshold import THRESHOLD, threshold
 
 CONFIDENCE_ALPHA = declare(
@@ -49,6 +49,7 @@ class DynamicThreshold(Rule):
 
     name = "dynamic-threshold"
     summary = "as `threshold`, which falls by up to `confidence_alpha` of it as masks become few (Streaming-dLLM)"
+    compares = "probabilities"
     settings = (THRESHOLD, CONFIDENCE_ALPHA, MASK_RATIO)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
@@ -69,7 +70,3 @@ class DynamicThreshold(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.least,)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

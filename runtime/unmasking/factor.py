@@ -11,7 +11,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 
 FACTOR = declare(
     Setting(
@@ -51,6 +51,7 @@ class Factor(Rule):
 
     name = "factor"
     summary = "the n best while (n + 1)(1 - probability) < `factor` (Fast-dLLM)"
+    compares = "probabilities"
     settings = (FACTOR, REFERENCE_COMPAT)
     sweep = Sweep(FACTOR, (0.5, 1.0, 1.5, 2.0))
 
@@ -64,7 +65,3 @@ class Factor(Rule):
 
     def gates(self) -> Sequence[float]:
         return [float(bound) for bound in _bounds(self.limit, self.candidates)]
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

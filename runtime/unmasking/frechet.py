@@ -20,7 +20,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 
 FRECHET_MARGIN = declare(
     Setting(
@@ -62,6 +62,7 @@ class Frechet(Rule):
 
     name = "frechet"
     summary = "the n best while sum of probabilities - n + probability of the last > `frechet_margin` (Fast-dLLM++)"
+    compares = "probabilities"
     settings = (FRECHET_MARGIN,)
     sweep = Sweep(FRECHET_MARGIN, (0.5, 0.25, 0.0, -0.5))
 
@@ -77,7 +78,3 @@ class Frechet(Rule):
 
     def gates(self) -> Sequence[float]:
         return [float(bound) for bound in self.bounds]
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

@@ -19,7 +19,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 from .threshold import THRESHOLD
 
 LOW_THRESHOLD = declare(
@@ -67,6 +67,7 @@ class Hierarchical(Rule):
 
     name = "hierarchical"
     summary = "the best of each run of masks above `low_threshold`, all above `threshold`, and always the best (dInfer)"
+    compares = "probabilities"
     settings = (THRESHOLD, LOW_THRESHOLD, REMASK_THRESHOLD)
     sweep = Sweep(LOW_THRESHOLD, (0.8, 0.6, 0.4, 0.2))
     looks_at = "all"
@@ -95,7 +96,3 @@ class Hierarchical(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.low, self.high, self.doubtful) if self.doubtful else (self.low, self.high)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

@@ -24,7 +24,7 @@ from ..decoding.settings import STEPS, Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
 from .quota import quotas
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 from .threshold import THRESHOLD
 
 KL_THRESHOLD = declare(
@@ -90,6 +90,7 @@ class Klass(Rule):
 
     name = "klass"
     summary = "all above `threshold` that stood still for `kl_steps` steps to `kl_threshold`; else the step's quota (KLASS)"
+    compares = "probabilities"
     settings = (THRESHOLD, KL_THRESHOLD, KL_STEPS, STEPS)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
@@ -112,7 +113,3 @@ class Klass(Rule):
 
     def gates(self) -> Sequence[float]:
         return [float(needed) for needed in self.needed[np.isfinite(self.needed)]]
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

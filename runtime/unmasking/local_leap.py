@@ -15,7 +15,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 from .threshold import THRESHOLD
 
 LEAP_THRESHOLD = declare(
@@ -50,6 +50,7 @@ class LocalLeap(Rule):
 
     name = "local-leap"
     summary = "all of at least `threshold`, and of `leap_threshold` within `leap_radius` of those (LocalLeap)"
+    compares = "probabilities"
     settings = (THRESHOLD, LEAP_THRESHOLD, LEAP_RADIUS)
     sweep = Sweep(LEAP_THRESHOLD, (0.9, 0.75, 0.6, 0.4))
 
@@ -67,7 +68,3 @@ class LocalLeap(Rule):
         best = np.where(near(self.positions, self.radius), self.confidence, -np.inf).max(1)
         needed: Array = np.minimum(self.least, np.maximum(self.relaxed, self.confidence + self.least - best))
         return [float(gate) for gate in needed]
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

@@ -66,6 +66,8 @@ class Rule:
     settings: ClassVar[tuple[Setting, ...]] = ()
     sweep: ClassVar[Sweep | None] = None
     """How it trades accuracy for speed: what a bench varies (None: it has no setting for that)."""
+    compares: ClassVar[Literal["scores", "probabilities", "token probabilities"]] = "scores"
+    """What it needs a confidence to be: anything that has an order, a probability, or that of the token itself."""
     looks_at: ClassVar[Literal["masked", "all"]] = "masked"
     """Whether proposals are for the block's masked positions, or for committed ones, too, with `current_log_probs`."""
     revises: bool = False
@@ -86,6 +88,12 @@ class Rule:
     def check(cls, settings: Settings) -> None:
         """Raise `DllmEdgeError` for settings that the rule cannot work with."""
 
+
+CONFIDENCES_FOR = {
+    "probabilities": ("maskgit_plus", "topk_margin", "random"),
+    "token probabilities": ("maskgit_plus",),
+}
+"""The confidences that are what a rule compares, where not all are."""
 
 RULES: dict[str, type[Rule]] = {}
 UNMASK = declare(Setting("unmask", "quota", "How many tokens a step commits, and which: a rule's name.", choices=RULES.keys()))
@@ -113,6 +121,11 @@ def _check_rule(settings: Settings) -> None:
     rule = RULES[settings.unmask]
     if STEPS in rule.settings:
         check_steps(settings)
+    if settings.confidence not in CONFIDENCES_FOR.get(rule.compares, (settings.confidence,)):
+        raise DllmEdgeError(
+            f"unmask={settings.unmask} compares {rule.compares}: confidence={settings.confidence} has none, "
+            "use confidence=maskgit_plus"
+        )
     rule.check(settings)
 
 
@@ -129,20 +142,3 @@ def remaining(canvas: Canvas, proposals: Proposals) -> IntArray:
     left = (canvas.tokens[proposals.positions] == canvas.mask_token_id).nonzero()[0]
     order: IntArray = left[ranked(proposals.log_confidence[left])]
     return order
-
-
-def needs_probabilities(settings: Settings) -> None:
-    """Raise `DllmEdgeError` where a rule that compares probabilities is given no such confidence."""
-    if settings.confidence == "entropy":
-        raise _without_probabilities("compares probabilities", settings)
-
-
-def needs_token_probabilities(settings: Settings, does: str) -> None:
-    """Raise `DllmEdgeError` where a rule that `does` something with probabilities of tokens is given another confidence."""
-    if settings.confidence != "maskgit_plus":
-        raise _without_probabilities(f"{does} probabilities of tokens", settings)
-
-
-def _without_probabilities(does: str, settings: Settings) -> DllmEdgeError:
-    problem = f"unmask={settings.unmask} {does}: confidence={settings.confidence} has none"
-    return DllmEdgeError(f"{problem}, use confidence=maskgit_plus")

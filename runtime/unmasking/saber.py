@@ -24,7 +24,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import REFERENCE_COMPAT, Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals
-from .rule import Budget, Decision, Rule, needs_token_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 
 LEAST_COMMITS = declare(
     Setting("least_commits", 2, "Least tokens that `saber` commits a step, as far as there are masks.", least=1)
@@ -59,6 +59,7 @@ class Saber(Rule):
 
     name = "saber"
     summary = "all above the mean probability at commitment, `least_commits` at least; takes back what became doubtful (Saber)"
+    compares = "token probabilities"
     settings = (LEAST_COMMITS, BACKTRACK, BACKTRACK_ONE_IN, REFERENCE_COMPAT)
     sweep = Sweep(LEAST_COMMITS, (1, 2, 4, 8))
     looks_at = "all"
@@ -110,7 +111,3 @@ class Saber(Rule):
 
     def gates(self) -> Sequence[float]:
         return (1 - self.mean,)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_token_probabilities(settings, "compares")

@@ -11,7 +11,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 
 # A threshold above 1 is out of reach: one token a step.
 THRESHOLD = declare(
@@ -37,6 +37,7 @@ class Threshold(Rule):
 
     name = "threshold"
     summary = "all candidates of at least `threshold` probability, and always the best (Fast-dLLM)"
+    compares = "probabilities"
     settings = (THRESHOLD,)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
 
@@ -48,7 +49,3 @@ class Threshold(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.least,)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

@@ -16,7 +16,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 from .threshold import THRESHOLD
 
 EDIT_THRESHOLD = declare(
@@ -39,6 +39,7 @@ class TokenEditing(Rule):
 
     name = "token-editing"
     summary = "all above `threshold`, and always the best; other tokens become candidates above `edit_threshold` (LLaDA2.1)"
+    compares = "probabilities"
     settings = (THRESHOLD, EDIT_THRESHOLD, MAX_POST_EDIT_STEPS)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
     looks_at = "all"
@@ -59,7 +60,3 @@ class TokenEditing(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.least, self.least_edit)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)

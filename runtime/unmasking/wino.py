@@ -19,7 +19,7 @@ from ..decoding.canvas import Canvas
 from ..decoding.settings import Setting, Settings, declare
 from ..decoding.sweep import Sweep
 from .proposals import Proposals, log_of
-from .rule import Budget, Decision, Rule, needs_probabilities, ranked, register
+from .rule import Budget, Decision, Rule, ranked, register
 from .threshold import THRESHOLD
 
 DRAFTED_SHARE, LEAST_BOUND, MOST_DRAFTED = 0.7, 5, 20
@@ -39,6 +39,7 @@ class Wino(Rule):
 
     name = "wino"
     summary = "all above `threshold`, 20 at most; takes back what is less probable than `threshold_back` (WINO)"
+    compares = "probabilities"
     settings = (THRESHOLD, THRESHOLD_BACK)
     sweep = Sweep(THRESHOLD, (0.95, 0.9, 0.8, 0.6))
     looks_at = "all"
@@ -66,7 +67,3 @@ class Wino(Rule):
 
     def gates(self) -> Sequence[float]:
         return (self.least,)
-
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        needs_probabilities(settings)
