@@ -21,7 +21,7 @@ from ..decoding.step import Reserve, Store
 from ..decoding.window import Block
 from ..unmasking.unmasking import Unmasking
 from .base import Decoding, System, register
-from .fast_dllm import REFRESH
+from .fast_dllm import REFRESH, is_full
 
 FULL = 2
 """Forwards of a block before its cache is read: the second sees the first one's tokens."""
@@ -36,7 +36,7 @@ def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding
                 break
             tokens = canvas.tokens.copy()
             decided = tokens != canvas.mask_token_id
-            if step < FULL or (settings.refresh and step % settings.refresh == 0):
+            if step < FULL or is_full(settings, step):
                 rule.commit((yield canvas.refresh(predict=block)))
             else:
                 sent = ~cached | _also_sent(canvas, block)

@@ -26,6 +26,11 @@ REFRESH = declare(
 )
 
 
+def is_full(settings: Settings, step: int) -> bool:
+    """Return whether a block's step is a full pass: its first, and then every `refresh`-th."""
+    return step == 0 or bool(settings.refresh and step % settings.refresh == 0)
+
+
 def decode_prefix(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding:
     yield Reserve(len(canvas))
     for block, rule in unmasking.blocks(first_alone=canvas.config.logit_shift):
@@ -44,7 +49,7 @@ def _decode_block(
     for step in count():
         if not rule.pending:
             return
-        if step == 0 or (settings.refresh and step % settings.refresh == 0):
+        if is_full(settings, step):
             rule.commit((yield canvas.refresh(predict=block)))
         else:
             rule.commit((yield canvas.step(window, predict=block, visible=visible)))

@@ -17,7 +17,7 @@ from ..decoding.step import Reserve
 from ..decoding.window import WINDOW, Block
 from ..unmasking.unmasking import Unmasking
 from .base import Decoding, System, register
-from .fast_dllm import REFRESH
+from .fast_dllm import REFRESH, is_full
 
 WARMUP = declare(Setting("warmup", 2, "Forwards at a decode's beginning that send the whole canvas.", least=0))
 
@@ -31,7 +31,7 @@ def decode(canvas: Canvas, settings: Settings, unmasking: Unmasking) -> Decoding
         for step in count():
             if not rule.pending:
                 break
-            if step == 0 or warm < settings.warmup or (settings.refresh and step % settings.refresh == 0):
+            if warm < settings.warmup or is_full(settings, step):
                 rule.commit((yield canvas.refresh(predict=block)))
             else:
                 rule.commit((yield canvas.step(sent, predict=block, visible=visible)))

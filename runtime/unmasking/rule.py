@@ -93,7 +93,7 @@ CONFIDENCES_FOR = {
     "probabilities": ("maskgit_plus", "topk_margin", "random"),
     "token probabilities": ("maskgit_plus",),
 }
-"""The confidences that are what a rule compares, where not all are."""
+"""The confidences that are what a rule compares; all are scores."""
 
 RULES: dict[str, type[Rule]] = {}
 UNMASK = declare(Setting("unmask", "quota", "How many tokens a step commits, and which: a rule's name.", choices=RULES.keys()))
@@ -121,7 +121,7 @@ def _check_rule(settings: Settings) -> None:
     rule = RULES[settings.unmask]
     if STEPS in rule.settings:
         check_steps(settings)
-    if settings.confidence not in CONFIDENCES_FOR.get(rule.compares, (settings.confidence,)):
+    if rule.compares != "scores" and settings.confidence not in CONFIDENCES_FOR[rule.compares]:
         raise DllmEdgeError(
             f"unmask={settings.unmask} compares {rule.compares}: confidence={settings.confidence} has none, "
             "use confidence=maskgit_plus"
