@@ -85,7 +85,10 @@ def export_bundle(
     forbidden = _forbidden(checkpoint, tokenizer)
     try_tokenizer(tokenizer, checkpoint.config, checkpoint.folder / TOKENIZER)
     with staged(Path(bundle_path), overwrite) as folder:
-        check_space(folder, MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats)))
+        linkable = not (link or formats.quantised or lora) and stored_dtype == checkpoint.dtype
+        same_disk = folder.stat().st_dev == checkpoint.folder.stat().st_dev
+        needed = MARGIN + (0 if link else weight_bytes(checkpoint.config, stored_dtype, formats))
+        check_space(folder, needed, ", or use --link" if linkable and same_disk else "")
         joined = not link and (formats.linear.name != "int8" if join is None else join)
         written = _write_weights(checkpoint, folder, stored_dtype, formats, quantiser, link, joined, progress)
         _write_side_files(checkpoint, folder, tokenizer, template)

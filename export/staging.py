@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 
 from ..graphs.errors import DllmEdgeError
 from ..graphs.whole_file import FULL
@@ -72,13 +73,13 @@ def staged(path: Path, overwrite: bool = False, content: Content = BUNDLE) -> It
                 _tidy(path)
 
 
-def check_space(folder: Path, needed: int) -> None:
-    """Raise `DllmEdgeError` unless the file system of `folder` has `needed` bytes free."""
+def check_space(folder: Path, needed: int, otherwise: str = "") -> None:
+    """Raise `DllmEdgeError` unless the file system of `folder` has `needed` bytes free; `otherwise` is what else would do."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DllmEdgeError(
-            f"{folder.parent}: the bundle needs {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free: "
-            "make room, choose another disk, or use --link"
+            f"{folder.parent}: the bundle needs {needed / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB free: "
+            f"make room, or choose another disk{otherwise}"
         )
 
 
@@ -116,7 +117,7 @@ def _locked(path: Path, content: Content) -> Iterator[None]:
     _check_parent(path, content)
     lock = path.with_name(f".{path.name}.lock")
     while True:
-        with lock.open("ab") as stream:
+        with _opened(lock, path) as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -130,6 +131,15 @@ def _locked(path: Path, content: Content) -> Iterator[None]:
             finally:
                 lock.unlink(missing_ok=True)
             return
+
+
+def _opened(lock: Path, path: Path) -> BinaryIO:
+    try:
+        return lock.open("ab")
+    except OSError as error:
+        # Nobody but this module knows of the lock.
+        error.filename = str(path)
+        raise
 
 
 def _is_at(descriptor: int, lock: Path) -> bool:

@@ -69,10 +69,13 @@ class Journal:
 
 
 def _append(file: Path, text: str) -> None:
-    """Write `text` to the end of a file in one piece; raises `OSError`."""
+    """Write `text` to the end of a file, in one piece where the disk has room for it; raises `OSError`."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     with os.fdopen(descriptor, "wb", buffering=0) as stream:
-        stream.write(text.encode())
+        content = text.encode()
+        while content:
+            # A full disk takes a part without a word, and refuses the rest.
+            content = content[stream.write(content) :]
 
 
 def _line(key: str, outcome: Outcome) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -217,7 +218,10 @@ def test_paths_that_cannot_be_written(checkpoint: Path, tmp_path: Path) -> None:
     assert "there is no such folder" in refusal(checkpoint, checkpoint / "config.json" / "bundle")
     (tmp_path / "read-only").mkdir(mode=0o555)
     with permissions_hold():
-        assert "Permission denied: choose a path that can be written" in refusal(checkpoint, tmp_path / "read-only" / "bundle")
+        assert "Permission denied: choose a path that can be written" in (
+            message := refusal(checkpoint, tmp_path / "read-only" / "bundle")
+        )
+        assert message.startswith(f"{tmp_path / 'read-only' / 'bundle'}: "), "no hidden file's name"
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"weights": "int8"}, {"link": True}])
@@ -234,7 +238,17 @@ def test_a_disk_that_would_be_full(
             export(checkpoint, tmp_path / "bundle", **options)
         else:
             message = refusal(checkpoint, tmp_path / "bundle", **options)
-            assert "the bundle needs 0.1 GB, the disk has 0.1 GB free: make room" in message
+            assert f"the bundle needs {(free + 1) / 1e6:.0f} MB, the disk has {free / 1e6:.0f} MB free: make room" in message
+            assert message.endswith("or choose another disk" + ("" if options else ", or use --link"))
+
+
+def test_a_link_is_not_offered_across_file_systems(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Path("/dev/shm")  # noqa: S108
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one file system is all there is")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with TemporaryDirectory(dir=other) as folder:
+        assert refusal(checkpoint, Path(folder, "bundle")).endswith("0 MB free: make room, or choose another disk")
 
 
 @contextmanager

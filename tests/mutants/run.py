@@ -103,7 +103,8 @@ class Runner:
 
     def check(self, tree: Tree, failure: str, paths: list[str]) -> None:
         """Raise `BrokenTestsError` where what failed with a defect fails without one, too."""
-        failed = [failure] if failure.startswith("tests/") else paths
+        # With all of its parameters, whose names a command line does not take as they are printed.
+        failed = [failure.partition("[")[0]] if failure.startswith("tests/") else paths
         if failure not in self.sound:
             if (again := tree.first_failure(failed, FIRST_LIMIT)) is not None:
                 raise BrokenTestsError(f"{again} fails without a defect: mend that first")

@@ -15,6 +15,7 @@ from .progress import progress_bars
 
 __all__ = ["CHECKPOINT", "DEMO"]
 
+ELSEWHERE = "the demo is kept in the user's cache folder, and XDG_CACHE_HOME names another"
 EXPORT_LIBRARIES = ("torch", "onnx", "onnxscript")
 
 
@@ -50,9 +51,14 @@ def demo_bundle(fresh: bool = False) -> Path:
     from ....export.bundle import export_bundle
 
     log().print(f"exporting the demo's checkpoint to {path}", soft_wrap=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bars() as progress:
-        export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: progress(f"export: {stage}", share))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with progress_bars() as progress:
+            export_bundle(CHECKPOINT, path, overwrite=True, progress=lambda stage, share: progress(f"export: {stage}", share))
+    except OSError as error:
+        raise DllmEdgeError(f"{path.parent}: cannot be made ({error.strerror}): {ELSEWHERE}") from error
+    except DllmEdgeError as error:
+        raise DllmEdgeError(f"{error}; {ELSEWHERE}") from error
     return path
 
 

@@ -72,8 +72,10 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> Any:
 
 
 def _reason(error: OSError) -> str:
-    reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return f"{reason}: make room and run it again" if error.errno in FULL else reason
+    if error.errno in FULL:
+        # What writes a file names it.
+        return f"{error.filename or 'standard output'}: {error.strerror}: make room and run it again"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _warn(message: Warning | str, *_: object) -> None:

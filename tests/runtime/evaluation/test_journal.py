@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,19 @@ def test_a_disk_that_fills_up_ends_nothing(file: Path, monkeypatch: pytest.Monke
         journal.keep([(journal.key(DECODE), OUTCOME)])
     journal.keep([(journal.key(DECODE), OUTCOME)])
     assert journal.outcomes == {journal.key(DECODE): OUTCOME}
+
+
+def test_a_disk_with_room_for_a_part_is_noticed(file: Path) -> None:
+    journal = Journal(file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.warns(UserWarning, match="cannot be written"):
+            journal.keep([(journal.key(DECODE), OUTCOME)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.stat().st_size == 10, "a part was written"
+    assert Journal(file).outcomes == {}
 
 
 def test_a_pipe_in_its_place_is_not_waited_for(file: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +54,19 @@ def test_threads_reach_the_engine(
     name, *options = arguments
     assert [command(name, bundle, *options, *threads)[0] for threads in ((), ("--threads", "3"))] == [2, 2]
     assert asked == [(bundle, 0), (bundle, 3)]
+
+
+def test_a_cache_folder_that_cannot_be_written_says_how_to_name_another(
+    tmp_path: Path, demo_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DllmEdgeError, match=r"file/dllm-edge: cannot be made \(Not a directory\): .*XDG_CACHE_HOME"):
+        bundles.demo_bundle()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(DllmEdgeError, match=r"the disk has 0 MB free: make room.*; .*XDG_CACHE_HOME"):
+        bundles.demo_bundle()
 
 
 def test_a_missing_demo_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

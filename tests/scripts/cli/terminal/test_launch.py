@@ -36,6 +36,16 @@ def test_a_reader_that_goes_away_is_no_failure_to_explain() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_standard_output_is_named() -> None:
+    script = f"{sys.executable} -m dllm_edge.scripts.cli.main systems --json > /dev/full"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: standard output: No space left on device: make room and run it again\n",
+    )
+
+
 def test_an_interrupt_leaves_no_traceback(command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
