@@ -21,7 +21,7 @@ StepRunner = Callable[[Mapping[str, Array]], dict[str, Array]]
 class StepComparison:
     """One graph of the subject's at some profiles: a line of the layers level.
 
-    `compute_dtype` is what the graph computes in, by which a tolerance is allowed, printed with `digits` after the point.
+    `compute_dtype` is what the graph computes in, by which a tolerance is allowed.
     `open_runner` loads the graph; `not_run` says why it cannot be run, where it cannot.
     """
 
@@ -29,7 +29,6 @@ class StepComparison:
     compute_dtype: DType
     profiles: Sequence[Profile]
     open_runner: Callable[[], StepRunner]
-    digits: int = 1
     not_run: str = ""
 
 

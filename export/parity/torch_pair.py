@@ -87,7 +87,7 @@ class TorchPair:
     def _comparison(self, graph: GraphFile) -> StepComparison:
         label = f"{graph.file} ({graph.flavour}, {graph.compute})"
         why = "" if graph.compute in COMPUTABLE else f"ONNX Runtime's CPU provider has no {graph.compute}"
-        return StepComparison(label, graph.compute, PROFILES, partial(graph_runner, self.bundle, graph), 0, why)
+        return StepComparison(label, graph.compute, PROFILES, partial(graph_runner, self.bundle, graph), why)
 
     def run_reference(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         return run_module(self.step, inputs)

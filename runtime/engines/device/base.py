@@ -33,8 +33,8 @@ class Region:
     address: int
     pitch: int
     height: int
-    x: int = 0
-    y: int = 0
+    x: int
+    y: int
 
 
 class RecordingError(Exception):

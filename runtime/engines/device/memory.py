@@ -51,7 +51,7 @@ class DeviceCache:
 
     def lane_region(self, lane: int) -> Region:
         """Return where a lane lies: one run for each lane, a plane for each tensor."""
-        return Region(self.memory.address, self.lane_bytes, self.batch, y=lane)
+        return Region(self.memory.address, self.lane_bytes, self.batch, x=0, y=lane)
 
 
 def device_cache(lanes: Lanes) -> DeviceCache:

@@ -34,7 +34,7 @@ class Crossing:
         self.device.upload(self.first.address, self.source)
 
     def copy(self) -> None:
-        new, old = (Region(memory.address, WIDTH, ROWS) for memory in (self.second, self.first))
+        new, old = (Region(memory.address, WIDTH, ROWS, x=0, y=0) for memory in (self.second, self.first))
         self.device.copy(new, old, WIDTH, ROWS, self.source.nbytes // (WIDTH * ROWS))
 
     def download(self) -> None:

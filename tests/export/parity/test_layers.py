@@ -38,6 +38,7 @@ def change(step: StepModule, name: str) -> None:
 def test_an_export_agrees_in_every_graph(bundle: Bundle) -> None:
     level = check_layers(TorchPair(bundle.path), lambda _share: None)
     assert level.passed
+    assert {line.rpartition("(")[2] for line in level.lines} == {"allowed 1.0e-04)", "allowed 3.0e-02)"}
     assert set(level.data["graphs"]) == {graph.file for graph in bundle.manifest.graphs["step"]}
     assert all(record["difference"] <= record["tolerance"] for record in level.data["graphs"].values())
 

@@ -80,6 +80,19 @@ def test_a_backend_gets_what_was_asked_for(bundle: Bundle, monkeypatch: pytest.M
     assert engine.loaded_step() is None
 
 
+def test_a_gpu_gets_the_bundle_and_the_dtype(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def open_cuda(bundle: Bundle, compute_dtype: str | None = None) -> NumpyEngine:
+        asked.append((bundle, compute_dtype))
+        return NumpyEngine(ENDLESS)
+
+    monkeypatch.setattr("dllm_edge.runtime.engines.onnxruntime.backend.require_onnxruntime", lambda _: None)
+    monkeypatch.setattr("dllm_edge.runtime.engines.onnxruntime.cuda.open_cuda", open_cuda)
+    open_engine(bundle, "onnxruntime", "cuda", compute_dtype="float16")
+    assert asked == [(bundle, "float16")]
+
+
 def test_names_are_their_backends() -> None:
     assert all(name in backend.names and backend.devices for name, backend in BACKENDS.items())
 
