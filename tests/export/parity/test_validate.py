@@ -34,6 +34,12 @@ def test_all_levels(bundle: Path, tiny_bundle: Callable[..., Path]) -> None:
     assert json.loads((bundle / "reports" / "validate.json").read_text()) == report.to_json()
 
 
+def test_a_level_can_be_left_out_for_a_reason(bundle: Path) -> None:
+    structure, layers = validate(TorchPair(bundle), level="layers", skipped={"layers": "no time"}).levels
+    assert structure.data != {"skipped": True}
+    assert layers == Level("layers", True, ["not applicable: no time"], {"skipped": True}, layers.seconds)
+
+
 def test_the_last_level_can_be_chosen(bundle: Path) -> None:
     (structure,) = validate(TorchPair(bundle), level="structure").levels
     assert structure.lines == ["names, axes, types, operators, hashes: as the contract has them"]
