@@ -17,6 +17,23 @@ def test_the_devices_that_users_name_are_there() -> None:
     assert set(DEVICES) >= NAMED
 
 
+@pytest.mark.parametrize(
+    ("name", "bits", "rate"),
+    [
+        ("orin-nano-4gb", 64, 4266),
+        ("orin-nano-8gb", 128, 4266),
+        ("orin-nx-8gb", 128, 6400),
+        ("orin-nx-16gb", 128, 6400),
+        ("agx-orin-32gb", 256, 6400),
+        ("agx-orin-64gb", 256, 6400),
+        ("thor", 256, 8533),
+    ],
+)
+def test_a_jetsons_bandwidth_is_its_buss_width_times_its_memorys_rate(name: str, bits: int, rate: int) -> None:
+    """LPDDR5 and LPDDR5X: millions of transfers a second."""
+    assert DEVICES[name].bandwidth == pytest.approx(bits / 8 * rate * 1e6, rel=0.005)
+
+
 @pytest.mark.parametrize("name", DEVICES)
 def test_figures_are_of_the_right_size(name: str) -> None:
     device = DEVICES[name]

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import platform
+from dataclasses import replace
+
 import pytest
 
-from dllm_edge.export.plan.devices import GB, Device, find_device
+from dllm_edge.export.plan.devices import CPU, GB, Device, find_device
 from dllm_edge.export.plan.target import HEADROOM, target_of
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.engines.support import rows_of
 
 HOST = Device("described", "host", 64 * GB, None)
 CARD, ORIN, THOR = find_device("l4"), find_device("agx-orin-32gb"), find_device("thor")
@@ -34,6 +38,15 @@ def test_the_flavour_follows_the_device() -> None:
         target_of(CARD, flavour="mild")
     with pytest.raises(DllmEdgeError, match="unknown engine 'abacus': choose one of tensorrt, onnxruntime"):
         target_of(CARD, engine="abacus")
+
+
+@pytest.mark.parametrize(("machine", "name"), [("aarch64", "onnxruntime-aarch64"), ("x86_64", "onnxruntime-x86_64")])
+def test_this_machines_processor_is_its_own(machine: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    here = replace(HOST, name=CPU)
+    assert target_of(here, engine="onnxruntime").row is rows_of(name)[0]
+    assert target_of(HOST, engine="onnxruntime").row is rows_of("onnxruntime-x86_64")[0]
+    assert target_of(ORIN, engine="onnxruntime").row is rows_of("onnxruntime-aarch64")[0]
 
 
 def test_onnx_runtime_computes_on_a_cpu_but_beside_a_card() -> None:

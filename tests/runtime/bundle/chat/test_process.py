@@ -164,8 +164,10 @@ def test_it_is_in_a_session_of_its_own(process: TemplateProcess) -> None:
 
 def test_a_python_that_does_not_start(process: TemplateProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(DllmEdgeError, match=r"^/nowhere/python: cannot be started .*No such file or directory"):
+    opened = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(DllmEdgeError, match=r"^/nowhere/python: cannot be started .*No such file or directory") as caught:
         ask(process)
+    assert sorted(os.listdir("/proc/self/fd")) == opened, f"while {caught} still holds what the failing call had"
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(DllmEdgeError, match="its process ended with exit code 1"):
         ask(process)
