@@ -10,6 +10,7 @@ import pytest
 
 import dllm_edge
 from dllm_edge.graphs.errors import DllmEdgeError
+from dllm_edge.runtime.guide import check_guide, open_guide
 
 pytest.importorskip("torch", reason="tiny bundles are exported with torch")
 
@@ -53,9 +54,8 @@ def test_guides_that_do_not_fit_are_refused(tiny_bundle: Callable[..., Path]) ->
 
 
 def test_a_guide_has_to_have_as_many_positions(tiny_bundle: Callable[..., Path]) -> None:
-    model = dllm_edge.load(tiny_bundle("llada"), guide=tiny_bundle("llama"))
-    positions = model.guide.bundle.config.max_positions if model.guide else 0
-    assert positions <= model.config.max_positions
-    if positions < model.config.max_positions:
-        with pytest.raises(DllmEdgeError, match=f"the guide has {positions} positions"):
-            model.generate([1, 2], system="flashdlm", gen_length=positions)
+    guide = open_guide(tiny_bundle("llama"), "onnxruntime", "cpu", 1, None)
+    positions = guide.bundle.config.max_positions
+    check_guide(guide, "flashdlm", positions)
+    with pytest.raises(DllmEdgeError, match=f"the guide has {positions} positions, prompt and generation take {positions + 1}"):
+        check_guide(guide, "flashdlm", positions + 1)
